@@ -1,0 +1,47 @@
+"""MotionFocal: motion heatmaps and the motion focal loss for text-image-to-video models.
+
+The names below are the stable doors for other trainers; they load on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motionfocal.loss import MotionFocalLoss
+    from motionfocal.motion import LatentSpec, estimate_flow, motion_heatmap, pool_to_latent
+    from motionfocal.video import Clip, read_clip, write_clip
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Clip": "motionfocal.video",
+    "LatentSpec": "motionfocal.motion",
+    "MotionFocalLoss": "motionfocal.loss",
+    "estimate_flow": "motionfocal.motion",
+    "motion_heatmap": "motionfocal.motion",
+    "pool_to_latent": "motionfocal.motion",
+    "read_clip": "motionfocal.video",
+    "write_clip": "motionfocal.video",
+}
+
+__all__ = [
+    "Clip",
+    "LatentSpec",
+    "MotionFocalLoss",
+    "__version__",
+    "estimate_flow",
+    "motion_heatmap",
+    "pool_to_latent",
+    "read_clip",
+    "write_clip",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'motionfocal' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""The command line: one thin command a verb. Heavy libraries are imported when a verb runs, never before."""
+
+from motionfocal.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,45 @@
+"""``motionfocal animate``: one image by a text, or a world's benchmark into a gallery."""
+
+from pathlib import Path
+
+from motionfocal.cli.console import console, progress_bar
+from motionfocal.errors import CheckpointError
+from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.generation.world import animate_world, model_folder, upscale_of
+from motionfocal.models.build import load_model
+from motionfocal.training.config import load_config
+from motionfocal.training.run import benchmark_of
+from motionfocal.video import read_image, write_clip
+
+
+def run_one(image: Path, text: str, model: Path, out: Path | None, steps: int, guidance: float, seed: int) -> None:
+    """Animate one image."""
+    loaded = load_model(model_folder(model))
+    shape = loaded.card.shape
+    picture = read_image(image, size=(shape.height, shape.width))
+    sampling = SamplingSettings(steps=steps, guidance_scale=guidance)
+    with progress_bar() as progress:
+        task = progress.add_task("denoising", total=steps, note="")
+        clip = sample(loaded, picture[None], [text], [seed], sampling, after_step=lambda: progress.advance(task))[0]
+    path = out or Path(f"{image.stem}.mp4")
+    write_clip(path, clip, shape.fps, upscale=upscale_of(shape.height))
+    console.print(f"{path}: {shape.frames} frames of {shape.width}x{shape.height} at {shape.fps:g} fps")
+
+
+def run_world(model: Path, out: Path | None, images: int, texts: int, steps: int, guidance: float, seed: int) -> None:
+    """Animate the held-out items of the world that a run was trained on."""
+    if not (model / "config.yaml").is_file():
+        raise CheckpointError(f"{model}: not a run folder; --world needs the run, to know its world")
+    benchmark = benchmark_of(load_config(model / "config.yaml"), images, texts)
+    folder = out or model / "gallery"
+    with progress_bar() as progress:
+        task = progress.add_task("animating", total=images * texts, note="")
+        animate_world(
+            model,
+            folder,
+            benchmark,
+            SamplingSettings(steps=steps, guidance_scale=guidance),
+            seed,
+            lambda clips: progress.advance(task, clips),
+        )
+    console.print(f"gallery in {folder}")

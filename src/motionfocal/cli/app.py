@@ -1,0 +1,150 @@
+"""The list of verbs, and how errors reach a person."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="motionfocal",
+    help="Motion focal loss for text-image-to-video models: from a clip to a judged video.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the demo; a half-finished one goes on.")] = Path(
+        "runs/demo"
+    ),
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each model; unset, the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws weights, clips and noise, the same for both models.")] = 0,
+    images: Annotated[int, typer.Option(min=1, help="Held-out images.")] = 32,
+    texts: Annotated[int, typer.Option(min=1, max=24, help="Texts an image.")] = 4,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser at the end.")] = True,
+) -> None:
+    """Train a small TI2V model with and without the motion focal loss, and have an exact judge compare them.
+
+    Both models see the same clips and the same noise, side by side on two cores. Then each animates held-out images by
+    several texts each, the oracle of the sprites world judges every pair, and the result is a page.
+    """
+    from motionfocal.cli.demo import run
+
+    run(out, steps, seed, images, texts, open_page)
+
+
+@app.command()
+def heatmap(
+    clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the overlays.")] = Path("heatmaps"),
+    estimator: Annotated[str, typer.Option(help="farneback, dis, raft_large or raft_small.")] = "farneback",
+    scale: Annotated[str, typer.Option(help="robust, clip_max, diagonal, or a number of pixels.")] = "robust",
+    camera: Annotated[str, typer.Option(help="raw, or compensated: subtract the camera's motion.")] = "raw",
+    floor: Annotated[float, typer.Option(min=0, help="Motion below this many pixels a frame counts as none.")] = 0.5,
+    frames: Annotated[int | None, typer.Option(min=2, help="Frames a clip; unset, all of them.")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
+) -> None:
+    """Compute motion heatmaps of clips: an overlay as a video and as a picture, and the moving share of each.
+
+    A clip that cannot be read is listed at the end and the others go on; the exit code is then 1.
+    """
+    from motionfocal.cli.heatmap import run, settings_of
+
+    run(clips, out, settings_of(estimator, scale, camera, floor), frames, stride)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe: sprites, clips.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; one that was begun before goes on.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key, as in loss.strength=2.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the resolved config and stop.")] = False,
+) -> None:
+    """Train a model. The run folder holds the resolved config, the figures, samples, checkpoints and the model.
+
+    [bold]motionfocal train sprites -o runs/motif[/bold] trains on the synthetic world;
+    [bold]motionfocal train clips -o runs/mine -s data.videos=CLIPS -s data.captions=prompt.csv[/bold] on your clips.
+    Interrupted at any moment, the same command goes on with the same losses, digit for digit.
+    """
+    from motionfocal.cli.train import run
+
+    run(config, out, overrides or [], show)
+
+
+@app.command()
+def animate(
+    image: Annotated[
+        Path | None, typer.Argument(help="The first frame; scaled and cropped to the model's size.")
+    ] = None,
+    text: Annotated[str | None, typer.Argument(help="What should happen.")] = None,
+    model: Annotated[Path, typer.Option("--model", "-m", help="A run folder, or its model folder.")] = Path(
+        "runs/motif"
+    ),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The clip (default: IMAGE.mp4), or the gallery's folder.")
+    ] = None,
+    world: Annotated[
+        bool, typer.Option("--world", help="Animate the held-out items of the model's own world.")
+    ] = False,
+    images: Annotated[int, typer.Option(min=1, help="With --world: held-out images.")] = 32,
+    texts: Annotated[int, typer.Option(min=1, max=24, help="With --world: texts an image.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="DDIM steps.")] = 50,
+    guidance: Annotated[float, typer.Option(min=1, help="Classifier-free guidance; 1 samples without.")] = 7.5,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the noise.")] = 0,
+) -> None:
+    """Animate an image by a text, or all held-out items of a world into a gallery that can be judged.
+
+    A gallery that was begun before goes on: finished clips are kept, unless another setting or model made them.
+    """
+    from motionfocal.cli.animate import run_one, run_world
+
+    if world:
+        if image or text:
+            raise typer.BadParameter("--world brings its own images and texts; leave IMAGE and TEXT out")
+        run_world(model, out, images, texts, steps, guidance, seed)
+        return
+    if image is None or text is None:
+        raise typer.BadParameter("IMAGE and TEXT are needed (or --world)")
+    run_one(image, text, model, out, steps, guidance, seed)
+
+
+@app.command()
+def judge(
+    ours: Annotated[Path, typer.Argument(help="Gallery of the model in question.")],
+    theirs: Annotated[Path, typer.Argument(help="Gallery of the model that it is compared with.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison.")] = Path("runs/comparison"),
+) -> None:
+    """Have the world's oracle compare two galleries: TI2V score, reasons, and followed texts, with intervals."""
+    from motionfocal.cli.judge import run
+
+    run(ours, theirs, out)
+
+
+@app.command()
+def report(
+    comparison: Annotated[Path, typer.Argument(help="A folder that 'judge' or 'demo' wrote.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page (default: report.html in the folder).")
+    ] = None,
+) -> None:
+    """Make one self-contained page of a comparison: both videos in sync, reasons, tables, curves, settings."""
+    from motionfocal.cli.report import run
+
+    run(comparison, out)
+
+
+def main() -> None:
+    """Entry point: a known error is printed as one line, any other keeps its traceback."""
+    from motionfocal.errors import MotionFocalError
+
+    try:
+        app()
+    except MotionFocalError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from error

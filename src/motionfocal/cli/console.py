@@ -1,0 +1,30 @@
+"""What all verbs show alike: the console, progress bars, and the list of what failed."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console()
+
+
+def progress_bar() -> Progress:
+    """Count, bar, time spent and time left, and a free text at the end (field ``note``)."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def list_failures(what: str, failures: Sequence[str]) -> None:
+    """At the end of a run that went on past bad input: what failed, and why."""
+    if failures:
+        console.print(f"[red]{len(failures)} {what} failed:[/red]")
+        for failure in failures:
+            console.print(f"  {failure}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,64 @@
+"""``motionfocal train``: one run, with a bar that says how it goes."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from rich.progress import Progress, TaskID, track
+
+from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.errors import ConfigError
+from motionfocal.training.checkpoint import checkpoints
+from motionfocal.training.config import dump_config, load_config
+from motionfocal.training.loop import Trainer
+from motionfocal.training.records import RunRecords
+from motionfocal.training.run import open_data, run_training
+
+
+def run(config: str, out: Path, overrides: Sequence[str], show: bool) -> None:
+    """Resolve the config, train, and say where the results are."""
+    resolved = load_config(recipe(config), overrides)
+    if show:
+        console.print(dump_config(resolved), markup=False)
+        return
+    data = open_data(resolved, lambda captions: track(captions, "reading clips", console=console))
+    list_failures("clips", [rejected.reason for rejected in data.rejected])
+    started = int(checkpoints(out)[-1].stem) if checkpoints(out) else 0
+    if started:
+        console.print(f"going on after step {started}")
+    with progress_bar() as progress:
+        task = progress.add_task(resolved.name, total=resolved.steps, completed=started, note="")
+        run_training(resolved, data, out, [StepBar(progress, task)])
+    console.print(f"model in {out / 'model'}, samples in {out / 'samples'}")
+
+
+def recipe(name: str) -> Path:
+    """A config file by path, or one that comes with the package by name.
+
+    Raises:
+        ConfigError: neither exists.
+    """
+    shipped = Path(str(files("motionfocal") / "configs"))
+    path = Path(name)
+    if path.is_file():
+        return path
+    if (shipped / f"{name}.yaml").is_file():
+        return shipped / f"{name}.yaml"
+    known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    raise ConfigError(f"{name}: no such config file, and no recipe of this name; recipes: {known}")
+
+
+class StepBar:
+    """A callback that moves a progress bar and shows smoothed losses."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+        self._smooth: dict[str, float] = {}
+
+    def after_step(self, step: int, figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
+        """See ``Callback``."""
+        for key in ("loss", "moving_loss"):
+            if figures[key] == figures[key]:  # NaN where nothing moves in the batch
+                self._smooth[key] = 0.95 * self._smooth.get(key, figures[key]) + 0.05 * figures[key]
+        note = "  ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in self._smooth.items())
+        self._progress.update(self._task, completed=step, note=note)

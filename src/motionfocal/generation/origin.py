@@ -1,0 +1,43 @@
+"""Where a gallery came from: kept beside its clips, so that it can be judged and reported later."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from motionfocal.errors import GalleryError
+from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.settings import Settings
+from motionfocal.worlds.benchmark import SpritesBenchmark
+
+_FILE = "origin.json"
+
+
+class Origin(Settings):
+    """A gallery of a world's benchmark."""
+
+    benchmark: SpritesBenchmark = Field(description="The questions.")
+    sampling: SamplingSettings = Field(description="How the clips were sampled.")
+    run: Path | None = Field(description="The run that trained the model, relative to the gallery; None if unknown.")
+
+
+def save_origin(gallery: Path, origin: Origin) -> None:
+    """Write it into the gallery's folder."""
+    gallery.mkdir(parents=True, exist_ok=True)
+    (gallery / _FILE).write_text(origin.model_dump_json(indent=2))
+
+
+def load_origin(gallery: Path) -> Origin:
+    """Read it back.
+
+    Raises:
+        GalleryError: the gallery does not say of which benchmark it is.
+    """
+    path = gallery / _FILE
+    if not path.is_file():
+        raise GalleryError(
+            f"{gallery}: no {_FILE}; the oracle judges galleries that 'motionfocal animate --world' made"
+        )
+    try:
+        return Origin.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise GalleryError(f"{path}: {error}") from error

@@ -1,0 +1,49 @@
+"""Lists that survive ``kill -9``: one JSON object a line, each on disk before it counts."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from motionfocal.errors import DamagedFileError
+
+Row = dict[str, object]
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """All rows of a file, none if there is no file. A last line that was never finished is left out.
+
+    Raises:
+        DamagedFileError: any other line is not a JSON object.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    rows: list[Row] = []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DamagedFileError(f"{path}, line {number}: not JSON ({error}); mend or delete the line") from error
+        if not isinstance(row, dict):
+            raise DamagedFileError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
+        rows.append(row)
+    return rows
+
+
+def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
+    """Add one row; it is on disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rewrite_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Replace the file by these rows, whole or not at all. Do this before appending to a file of a killed process."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,177 @@
+"""The motion focal loss: a diffusion loss that counts moving latent cells more (MotiF, arXiv 2412.16153).
+
+With e = prediction - target and m' in [0, 1] the motion heatmap at the latent grid, the paper's objective is
+
+    L = mean(e^2) + strength * mean((m' e)^2),
+
+so that the weight on a cell's squared error is 1 + strength * m'^2. It holds for any target (epsilon, v, flow)
+and any layout; nothing here knows about models.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from motionfocal.errors import ConfigError, ShapeError
+
+Weighting = Literal["paper", "inverse", "none", "mean_one", "budget"]
+WEIGHTINGS: tuple[Weighting, ...] = ("paper", "inverse", "none", "mean_one", "budget")
+
+MOVING = 0.5
+"""A latent cell counts as moving when its heat is above this; used by the statistics alone."""
+
+_CHANNEL_AXES = {5: (1, 2, 4), 4: (1, 3), 3: (1, 2)}
+"""Where a layout may keep its channels, by rank: the one axis on which a weight may have length 1."""
+
+
+@dataclass(frozen=True)
+class LossStats:
+    """What the loss saw, detached. A figure over moving cells is NaN when no cell moves."""
+
+    mean_weight: Tensor
+    """Mean weight on the squared error over all cells."""
+    moving_share: Tensor
+    """Share of cells with heat above ``MOVING``."""
+    moving_loss: Tensor
+    """Mean squared error over the moving cells."""
+    loss_ratio: Tensor
+    """``moving_loss`` over the mean squared error of all cells: the paper's Figure 6."""
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The objective (``total``), its two parts, and what was seen. All are float32 scalars."""
+
+    total: Tensor
+    diffusion: Tensor
+    motif: Tensor
+    stats: LossStats
+
+
+@dataclass(frozen=True)
+class MotionFocalLoss:
+    """Weigh a diffusion loss by a motion heatmap. Each weighting is a weight on the squared error:
+
+    - ``paper``: 1 + strength m'^2. Its total is diffusion + strength * motif.
+    - ``inverse``: the same with 1 - m' for m' (our reading of the paper's ablation): still cells count more.
+    - ``none``: 1. The plain diffusion loss; the motion part is still reported.
+    - ``mean_one``: min(1 + strength m'^2, max_weight), divided by its mean over the clip, so that clips with much
+      and with little motion weigh the same.
+    - ``budget``: (1 + strength m'^2 / mean(m'^2)) / (1 + strength): moving cells hold the share
+      strength / (1 + strength) of a clip's weight however few they are; a clip without motion keeps the plain loss.
+      m'^2 / mean(m'^2) is capped at ``max_weight``, without which an object of 0.3 % of the area would weigh hundreds.
+
+    ``max_weight`` bounds ``mean_one`` and ``budget`` only. Means over a clip are taken clip by clip, never over the
+    batch: a clip's weight does not depend on its neighbours, nor on how a batch is split over steps or processes.
+    """
+
+    strength: float = 1.0
+    weighting: Weighting = "paper"
+    max_weight: float = 32.0
+
+    def __post_init__(self) -> None:
+        if self.weighting not in WEIGHTINGS:
+            raise ConfigError(f"weighting is {self.weighting!r}; choose one of {', '.join(WEIGHTINGS)}")
+        if self.strength < 0:
+            raise ConfigError(f"strength is {self.strength}; it weighs an added loss and must be 0 or more")
+        if self.max_weight < 1:
+            raise ConfigError(f"max_weight is {self.max_weight}; a bound below 1 would bound still cells too")
+
+    def __call__(self, prediction: Tensor, target: Tensor, heat: Tensor, generated: Tensor | None = None) -> LossOutput:
+        """Compute the loss in float32, whatever the dtype that comes in.
+
+        Args:
+            prediction: the network's output, any rank from 3 to 5 with the batch first: ``[B,C,T,h,w]``,
+                ``[B,T,C,h,w]``, ``[B,T,h,w,C]`` or packed tokens ``[B,S,C]``.
+            target: what it should be (noise, v, velocity), the same shape.
+            heat: m' in [0, 1], the same shape except length 1 on the channel axis.
+            generated: 1 for cells that the model generates and 0 for cells that it was given (the first latent frame
+                of models that replace it), shaped like ``heat``. Given cells are out of every mean.
+
+        Raises:
+            ShapeError: the shapes do not fit; both are in the text.
+        """
+        _check_shapes(prediction, target, heat, generated)
+        squared = (prediction.float() - target.float()).square()
+        heat = heat.float()
+        focus = 1 - heat if self.weighting == "inverse" else heat
+        diffusion = _mean(squared, generated)
+        motif = _mean(squared * focus.square(), generated)
+        with torch.no_grad():
+            weight = self._weight(focus, generated)
+        if self.weighting == "none":
+            total = diffusion
+        elif self.weighting in ("paper", "inverse"):
+            total = diffusion + self.strength * motif
+        else:
+            total = _mean(squared * weight, generated)
+        return LossOutput(total, diffusion, motif, _stats(squared.detach(), heat, weight, generated))
+
+    def _weight(self, focus: Tensor, generated: Tensor | None) -> Tensor:
+        """The weight on the squared error, shaped like ``focus``."""
+        square = focus.square()
+        match self.weighting:
+            case "none":
+                return torch.ones_like(square)
+            case "paper" | "inverse":
+                return 1 + self.strength * square
+            case "mean_one":
+                bounded = (1 + self.strength * square).clamp(max=self.max_weight)
+                return bounded / _clip_mean(bounded, generated)
+            case "budget":
+                relative = square / _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
+                return (1 + self.strength * relative.clamp(max=self.max_weight)) / (1 + self.strength)
+
+
+def _check_shapes(prediction: Tensor, target: Tensor, heat: Tensor, generated: Tensor | None) -> None:
+    """Refuse everything that PyTorch would broadcast on its own but that the contract does not name."""
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ; they must have one shape"
+        )
+    if prediction.ndim not in _CHANNEL_AXES:
+        raise ShapeError(f"prediction {tuple(prediction.shape)} has rank {prediction.ndim}; ranks 3 to 5 are known")
+    for name, tensor in (("heat", heat), ("generated", generated)):
+        if tensor is not None and not _fits(tensor, prediction):
+            raise ShapeError(
+                f"{name} {tuple(tensor.shape)} does not fit prediction {tuple(prediction.shape)}: it needs the same"
+                " rank and the same lengths, save length 1 on the channel axis"
+            )
+
+
+def _fits(tensor: Tensor, prediction: Tensor) -> bool:
+    if tensor.ndim != prediction.ndim:
+        return False
+    odd = [i for i, (a, b) in enumerate(zip(tensor.shape, prediction.shape, strict=True)) if a != b]
+    return not odd or (len(odd) == 1 and odd[0] in _CHANNEL_AXES[prediction.ndim] and tensor.shape[odd[0]] == 1)
+
+
+def _mean(values: Tensor, generated: Tensor | None) -> Tensor:
+    """Mean over all cells, or over the generated ones."""
+    if generated is None:
+        return values.mean()
+    mask = generated.float().expand_as(values)
+    return (values * mask).sum() / mask.sum()
+
+
+def _clip_mean(values: Tensor, generated: Tensor | None) -> Tensor:
+    """Mean of each clip, ``[B,1,...]``."""
+    axes = tuple(range(1, values.ndim))
+    if generated is None:
+        return values.mean(axes, keepdim=True)
+    mask = generated.float().expand_as(values)
+    return (values * mask).sum(axes, keepdim=True) / mask.sum(axes, keepdim=True)
+
+
+def _stats(squared: Tensor, heat: Tensor, weight: Tensor, generated: Tensor | None) -> LossStats:
+    moving = (heat > MOVING).float()
+    counted = moving if generated is None else moving * generated.float()
+    moving_loss = (squared * counted).sum() / counted.expand_as(squared).sum()
+    return LossStats(
+        mean_weight=_mean(weight, generated),
+        moving_share=_mean(moving, generated),
+        moving_loss=moving_loss,
+        loss_ratio=moving_loss / _mean(squared, generated),
+    )

@@ -1,0 +1,42 @@
+"""A small text encoder of our own for worlds and tests: words in, token embeddings out, no vocabulary file."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_WORD = re.compile(r"[\w']+")
+PADDING = 0
+
+
+def tokenize(texts: Sequence[str], buckets: int, length: int) -> Tensor:
+    """Lower-cased words as hash buckets 1..buckets-1, int64 ``[B,length]``, padded with 0.
+
+    CRC-32 gives a word the same bucket on every machine. Words past ``length`` are cut off.
+    """
+    ids = torch.full((len(texts), length), PADDING, dtype=torch.long)
+    for row, text in enumerate(texts):
+        words = _WORD.findall(text.lower())[:length]
+        for column, word in enumerate(words):
+            ids[row, column] = 1 + zlib.crc32(word.encode()) % (buckets - 1)
+    return ids
+
+
+class WordEncoder(nn.Module):
+    """Embeds hashed words with their positions and lets them see each other once."""
+
+    def __init__(self, width: int, length: int = 16, buckets: int = 4096, heads: int = 4) -> None:
+        super().__init__()
+        self.length, self.buckets = length, buckets
+        self.words = nn.Embedding(buckets, width)
+        self.positions = nn.Parameter(torch.randn(length, width) * 0.5)
+        self.mixer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """Token embeddings ``[B,length,width]`` of texts; the empty text is the unconditional one."""
+        ids = tokenize(texts, self.buckets, self.length).to(self.positions.device)
+        return self.mixer(self.words(ids) + self.positions)

@@ -1,0 +1,127 @@
+"""Dense optical flow between neighbouring frames: one protocol, a registry, two estimators for the CPU."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from motionfocal.errors import ShapeError, UnknownNameError
+from motionfocal.motion.raft import Raft
+
+Frames = NDArray[np.uint8]
+Flow = NDArray[np.float32]
+
+
+class FlowEstimator(Protocol):
+    """Anything that finds where pixels went. It is given all pairs at once, so that a network may batch."""
+
+    def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
+        """Flow float32 [N,H,W,2], (dx, dy) in pixels, for N pairs of uint8 RGB frames [N,H,W,3].
+
+        What is at pixel p of ``frames_from[n]`` is at p + flow[n, p] in ``frames_to[n]``.
+        """
+        ...
+
+
+def estimate_flow(
+    frames: Frames, estimator: str | FlowEstimator = "farneback", backward: bool = False
+) -> NDArray[np.float32]:
+    """Optical flow of a clip's neighbouring frames: float32 [T-1,H,W,2], (dx, dy) in pixels a pair.
+
+    ``frames`` is uint8 RGB [T,H,W,3]. Entry l leads from frame l to frame l+1, at the pixels of frame l;
+    ``backward``, from frame l+1 to frame l, at the pixels of frame l+1. ``estimator`` is a registered name
+    or an estimator itself.
+
+    Raises ShapeError when the frames are not uint8 [T>=2,H,W,3] or the estimator answers in another shape,
+    and UnknownNameError when no estimator has that name.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
+        raise ShapeError(f"flow needs uint8 frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
+    estimate = _made(estimator) if isinstance(estimator, str) else estimator
+    earlier, later = frames[:-1], frames[1:]
+    flow = estimate(later, earlier) if backward else estimate(earlier, later)
+    expected = (*earlier.shape[:3], 2)
+    if flow.shape != expected:
+        raise ShapeError(f"the flow estimator answered {list(flow.shape)}, expected {list(expected)}")
+    return flow.astype(np.float32, copy=False)
+
+
+def register_estimator(name: str, factory: Callable[[], FlowEstimator]) -> None:
+    """Make an estimator known by ``name``, or replace the one of that name; the factory runs at first use."""
+    _FACTORIES[name] = factory
+    _made.cache_clear()
+
+
+def known_estimators() -> list[str]:
+    """The names that ``estimate_flow`` accepts, sorted."""
+    return sorted(_FACTORIES)
+
+
+@cache
+def _made(name: str) -> FlowEstimator:
+    if name not in _FACTORIES:
+        raise UnknownNameError("flow estimator", name, known_estimators())
+    return _FACTORIES[name]()
+
+
+class Farneback:
+    """Polynomial-expansion flow (Farneback, SCIA 2003): calm where the picture has no texture.
+
+    Frames whose shorter side is below 256 pixels are doubled: an object five pixels wide is then seen by
+    two levels of the pyramid.
+    """
+
+    def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
+        """Flow of every pair, one after the other; shapes as in FlowEstimator."""
+        return _pair_by_pair(frames_from, frames_to, self._search, enlarge=2)
+
+    @staticmethod
+    def _search(grey_from: Frames, grey_to: Frames) -> Flow:
+        start = np.zeros((*grey_from.shape, 2), np.float32)
+        gaussian = cv2.OPTFLOW_FARNEBACK_GAUSSIAN
+        return cv2.calcOpticalFlowFarneback(grey_from, grey_to, start, 0.5, 5, 17, 3, 5, 1.1, gaussian)
+
+
+class Dis:
+    """Dense inverse search, medium preset (Kroeger et al., ECCV 2016): sharp edges, for textured pictures.
+
+    On a plain ground it spreads an object's flow over everything, and sensor noise there becomes motion.
+    Frames whose shorter side is below 256 pixels are enlarged up to four times, to fit its patches of 8.
+    """
+
+    def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
+        """Flow of every pair, one after the other; shapes as in FlowEstimator."""
+        return _pair_by_pair(frames_from, frames_to, self._search, enlarge=4)
+
+    @staticmethod
+    def _search(grey_from: Frames, grey_to: Frames) -> Flow:
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return search.calc(grey_from, grey_to, np.zeros((*grey_from.shape, 2), np.float32))
+
+
+def _pair_by_pair(
+    frames_from: Frames, frames_to: Frames, search: Callable[[Frames, Frames], Flow], *, enlarge: int
+) -> Flow:
+    """Flow [N,H,W,2] by a search on grey frames, enlarged up to so many times towards 256 pixels."""
+    height, width = frames_from.shape[1:3]
+    factor = min(enlarge, -(-256 // min(height, width)))
+
+    def prepared(frame: Frames) -> Frames:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        grey = cv2.resize(grey, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
+        return cv2.GaussianBlur(grey, (0, 0), 1.0)  # keeps a sensor's noise below half a pixel of flow
+
+    flows = [search(prepared(a), prepared(b)) for a, b in zip(frames_from, frames_to, strict=True)]
+    reduced = [cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in flows]
+    return (np.stack(reduced) / factor).astype(np.float32)
+
+
+_FACTORIES: dict[str, Callable[[], FlowEstimator]] = {
+    "farneback": Farneback,
+    "dis": Dis,
+    "raft_large": partial(Raft, "large"),
+    "raft_small": partial(Raft, "small"),
+}

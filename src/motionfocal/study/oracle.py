@@ -1,0 +1,49 @@
+"""The sprites world's oracle as a rater: it knows what should have happened, and never tires."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from motionfocal.errors import GalleryError, MediaError
+from motionfocal.study.protocol import Comparison, Judgement
+from motionfocal.video import read_clip
+from motionfocal.worlds import SpritesWorld, WorldItem
+from motionfocal.worlds.oracle import Measurement, SpritesOracle, reasons_for
+
+
+class OracleRater:
+    """Prefers the clip with the higher score, and says why by the paper's four reasons."""
+
+    name = "oracle"
+
+    def __init__(self, world: SpritesWorld, items: Mapping[str, WorldItem]) -> None:
+        """``items`` by id are the questions; ``world`` must have the settings that drew them."""
+        self._world = world
+        self._items = items
+        self._oracle = SpritesOracle(world)
+        self._measured: dict[Path, Measurement] = {}
+
+    def judge(self, comparison: Comparison) -> Judgement:
+        """Measure both clips, prefer the better; a tie only for equal scores. Raises as ``measure`` does."""
+        left = self.measure(comparison.left, comparison.item)
+        right = self.measure(comparison.right, comparison.item)
+        if left.score == right.score:
+            return comparison.judged(self.name, "tie")
+        if left.score > right.score:
+            return comparison.judged(self.name, "left", reasons_for(left, right))
+        return comparison.judged(self.name, "right", reasons_for(right, left))
+
+    def measure(self, path: Path, item: str) -> Measurement:
+        """What the clip in ``path`` shows, against what the item with this id asks for; a file is read once.
+
+        A clip that was stored enlarged is brought back to the world's size. Raises MediaError when it cannot
+        be read or has another length than the world's clips, GalleryError when there is no such item.
+        """
+        if item not in self._items:
+            raise GalleryError(f"no item {item!r} in this benchmark; the gallery was made for another one")
+        if path not in self._measured:
+            settings = self._world.settings
+            frames = read_clip(path, size=(settings.size, settings.size)).frames
+            if len(frames) != settings.frames:
+                raise MediaError(f"{path}: has {len(frames)} frames, the world's clips have {settings.frames}")
+            self._measured[path] = self._oracle.measure(frames, self._items[item])
+        return self._measured[path]

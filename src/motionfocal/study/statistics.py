@@ -1,0 +1,204 @@
+"""What judgements and verdicts add up to, each figure with its interval.
+
+Shares are in [0, 1], intervals at 95 %. Items that share an image are not independent, so the intervals of
+vote shares and of differences come from a bootstrap that draws whole images; its generator is passed in.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from motionfocal.errors import ConfigError, ShapeError
+from motionfocal.study.protocol import REASONS, Judgement
+from motionfocal.worlds.oracle import Reason
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, and where the true value lies at this level of confidence."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float = LEVEL
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One row of the paper's Figure 4: a model against a baseline.
+
+    ``item_score`` is the paper's TI2V score, ``vote_score`` the share of single votes: a majority makes a
+    preference look stronger than its votes, so the two are not comparable. Ties count one half in both.
+    ``reasons`` holds, for each reason, the shares of all votes that chose the model and the baseline for it.
+    """
+
+    model: str
+    baseline: str
+    items: int
+    votes: int
+    tied_votes: int
+    tied_items: int
+    item_score: Interval
+    vote_score: Interval
+    reasons: dict[Reason, tuple[float, float]]
+
+
+def wilson(k: int, n: int) -> Interval:
+    """The share ``k / n`` with Wilson's score interval (Wilson 1927). Raises ConfigError when n is 0."""
+    if n < 1:
+        raise ConfigError("a share of nothing: no item was judged")
+    interval = binomtest(k, n).proportion_ci(LEVEL, method="wilson")
+    return Interval(k / n, interval.low, interval.high)
+
+
+def followed_rate(followed: Sequence[bool]) -> Interval:
+    """The share of clips that followed their text, with Wilson's interval."""
+    return wilson(sum(followed), len(followed))
+
+
+def ti2v_score(judgements: Sequence[Judgement], model: str) -> Interval:
+    """The paper's TI2V score: the share of items whose majority of votes prefers ``model``.
+
+    An item without a majority counts one half (the paper has five votes an item and no ties). The interval
+    is Wilson's, which takes items for independent; where a half is left, it spans those of the whole counts
+    below and above. Raises ConfigError unless the judgements compare ``model`` with one other.
+    """
+    outcomes = _item_outcomes(judgements, model)
+    wins, n = sum(outcomes.values()), len(outcomes)
+    return Interval(wins / n, wilson(math.floor(wins), n).low, wilson(math.ceil(wins), n).high)
+
+
+def vote_score(
+    judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
+) -> Interval:
+    """The share of votes that prefer ``model``, a tie counting one half; the interval draws whole images.
+
+    Raises ConfigError as ``ti2v_score`` does.
+    """
+    _baseline(judgements, model)
+    values = [_outcome(_sign(judgement, model)) for judgement in judgements]
+    return grouped_mean(values, [judgement.image for judgement in judgements], rng, resamples)
+
+
+def reason_shares(judgements: Sequence[Judgement], model: str) -> dict[Reason, tuple[float, float]]:
+    """For each reason the share of all votes that chose ``model`` for it, and of those that chose the other.
+
+    The rest of the votes did not give that reason. Raises ConfigError as ``ti2v_score`` does.
+    """
+    baseline = _baseline(judgements, model)
+
+    def share(chosen: str, reason: Reason) -> float:
+        votes = sum(j.preferred == chosen and reason in j.reasons for j in judgements)
+        return votes / len(judgements)
+
+    return {reason: (share(model, reason), share(baseline, reason)) for reason in REASONS}
+
+
+def comparison_table(
+    judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
+) -> ComparisonRow:
+    """All that Figure 4 says of ``model`` against one baseline. Raises ConfigError as ``ti2v_score`` does."""
+    baseline = _baseline(judgements, model)
+    outcomes = _item_outcomes(judgements, model)
+    return ComparisonRow(
+        model=model,
+        baseline=baseline,
+        items=len(outcomes),
+        votes=len(judgements),
+        tied_votes=sum(judgement.preference == "tie" for judgement in judgements),
+        tied_items=sum(outcome == 0.5 for outcome in outcomes.values()),
+        item_score=ti2v_score(judgements, model),
+        vote_score=vote_score(judgements, model, rng, resamples),
+        reasons=reason_shares(judgements, model),
+    )
+
+
+def rate_difference(
+    a: Sequence[bool],
+    b: Sequence[bool],
+    groups: Sequence[str],
+    rng: np.random.Generator,
+    resamples: int = 10_000,
+) -> Interval:
+    """Rate of ``a`` minus rate of ``b``, two verdicts on each item, item i belonging to image ``groups[i]``.
+
+    Raises ShapeError when the three differ in length, ConfigError when they are empty.
+    """
+    first, second = _paired(a, b)
+    return grouped_mean(first.astype(float) - second, groups, rng, resamples)
+
+
+def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """Exact two-sided p of McNemar's test (1947) that two verdicts on the same items have the same rate.
+
+    It takes items for independent; 1 when the verdicts never differ. Raises ShapeError for different lengths.
+    """
+    first, second = _paired(a, b)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    differing = only_first + only_second
+    return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+
+
+def grouped_mean(
+    values: ArrayLike, groups: Sequence[str], rng: np.random.Generator, resamples: int = 10_000
+) -> Interval:
+    """The mean of ``values`` [n] with a percentile bootstrap over ``groups`` [n], each drawn whole.
+
+    Made for dozens of groups: with few it is too narrow, and where all values are equal it has no width.
+    Raises ShapeError for different lengths, ConfigError for no values.
+    """
+    values = np.asarray(values, float)
+    if values.shape != (len(groups),):
+        raise ShapeError(f"values {list(values.shape)} and groups [{len(groups)}] must have the same length")
+    if not len(values):
+        raise ConfigError("a mean of nothing: no item was judged")
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sizes, sums = np.bincount(index), np.bincount(index, values)
+    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=resamples)
+    low, high = np.quantile(drawn @ sums / (drawn @ sizes), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(sums.sum() / sizes.sum()), float(low), float(high))
+
+
+def _baseline(judgements: Sequence[Judgement], model: str) -> str:
+    """The one other model in the judgements."""
+    pairs = {frozenset((j.left_model, j.right_model)) for j in judgements}
+    others = {other for models in pairs for other in models - {model}}
+    if len(others) != 1 or any(len(models) != 2 for models in pairs):
+        seen = ", ".join(sorted(" / ".join(sorted(models)) for models in pairs)) or "nothing"
+        raise ConfigError(f"model: needs judgements of {model!r} against one other model, got {seen}")
+    return others.pop()
+
+
+def _sign(judgement: Judgement, model: str) -> int:
+    """+1 for a vote for ``model``, -1 against, 0 for a tie."""
+    if judgement.preferred is None:
+        return 0
+    return 1 if judgement.preferred == model else -1
+
+
+def _outcome(margin: int) -> float:
+    """1 for a lead, 0 for a deficit, 1/2 for neither."""
+    return (1 + int(np.sign(margin))) / 2
+
+
+def _item_outcomes(judgements: Sequence[Judgement], model: str) -> dict[str, float]:
+    """What the majority of each item's votes says for ``model``: 1, 0, or 1/2 when there is none."""
+    _baseline(judgements, model)
+    margins: dict[str, int] = defaultdict(int)
+    for judgement in judgements:
+        margins[judgement.item] += _sign(judgement, model)
+    return {item: _outcome(margin) for item, margin in margins.items()}
+
+
+def _paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    first, second = np.asarray(a, bool), np.asarray(b, bool)
+    if first.shape != second.shape:
+        raise ShapeError(f"verdicts {list(first.shape)} and {list(second.shape)} must be on the same items")
+    return first, second

@@ -1,0 +1,132 @@
+"""The settings of a run: one YAML file, every key described, unknown keys are errors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from motionfocal.data.sources import DataSettings, SpritesData
+from motionfocal.errors import ConfigError
+from motionfocal.loss import Weighting
+from motionfocal.models.build import CompactSettings, ModelSettings
+from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.motion.heatmap import HeatmapSettings
+from motionfocal.settings import Settings
+
+
+class LossSettings(Settings):
+    """The motion focal loss; see ``motionfocal.loss``."""
+
+    weighting: Weighting = Field("paper", description="'none' trains the baseline without motion focal loss.")
+    strength: float = Field(1.0, ge=0, description="Lambda of the paper.")
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a linear warm-up."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    warmup_steps: int = Field(50, ge=0, description="Steps over which the learning rate rises from 0.")
+    decay: Literal["constant", "cosine"] = Field("constant", description="'cosine' falls to a tenth of the peak.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
+    betas: tuple[float, float] = Field((0.9, 0.99), description="Decay of AdamW's two averages.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+
+
+class ValidationSettings(Settings):
+    """Samples while it trains."""
+
+    every: int = Field(100, ge=1, description="Steps between validations; the last step always has one.")
+    images: int = Field(16, ge=1, description="Held-out images.")
+    texts: int = Field(2, ge=1, le=24, description="Texts an image; of a folder, each image has its own text.")
+    steps: int = Field(20, ge=1, description="DDIM steps.")
+    guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance.")
+    seed: int = Field(1_000_003, ge=0, description="Draws the images and the noise; keep it apart from the run's seed.")
+
+
+class TrainingConfig(Settings):
+    """One run. ``motionfocal train`` saves the resolved form beside its results."""
+
+    name: str = Field("motif", min_length=1, description="What galleries and reports call the model.")
+    seed: int = Field(0, ge=0, description="Draws weights, clips, timesteps, noise and dropped texts.")
+    steps: int = Field(600, ge=1, description="Optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Clips a step.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the networks; unset: all cores.")
+    workers: int = Field(0, ge=0, description="Processes that make batches ahead.")
+    device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
+    text_dropout: float = Field(0.1, ge=0, lt=1, description="Share of texts replaced by the empty one, for guidance.")
+    ema_decay: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged weights, which are the result.")
+    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints; resume loses at most as many.")
+    data: DataSettings = Field(default_factory=SpritesData, description="Where clips come from.")
+    motion: HeatmapSettings = Field(default_factory=HeatmapSettings, description="How heatmaps are made.")
+    loss: LossSettings = Field(default_factory=LossSettings)
+    model: ModelSettings = Field(default_factory=CompactSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    validation: ValidationSettings | None = Field(None, description="Unset: no samples while it trains.")
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> "TrainingConfig":
+        if self.loss.weighting == "none" and self.loss.strength not in (0.0, 1.0):
+            raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
+        if self.optimizer.warmup_steps > self.steps:
+            raise ValueError(
+                f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, more than steps ({self.steps}):"
+                " the learning rate would never reach its peak"
+            )
+        return self
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read a YAML file (None: the defaults) and apply overrides of the form ``a.b=value``, values in YAML.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value is out of range; each is named.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    try:
+        values = (yaml.safe_load(path.read_text()) or {}) if path else {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: a config is a mapping of keys, not a {type(values).__name__}")
+        for override in overrides:
+            _apply(values, override)
+        return TrainingConfig.model_validate(values)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path or 'config'}: {_explain(error)}") from error
+
+
+def _apply(values: dict[str, object], override: str) -> None:
+    """Set one dotted key in a nested mapping."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as loss.strength=2")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
+        values = child
+    values[last] = yaml.safe_load(text)
+
+
+_TAGS = {"sprites", "folder", "compact", "videocrafter", "float", "literal['robust','clip_max','diagonal']"}
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a wrong key: its dotted name and what is wrong with it."""
+    lines = []
+    for problem in error.errors():
+        # The members of a union stand in the location by name; they are no keys of the file.
+        key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
+        text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{key}: {text}" if key else text)
+    return "; ".join(lines)
+
+
+def dump_config(config: TrainingConfig) -> str:
+    """The resolved config as YAML, readable by ``load_config``."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,40 @@
+"""Files on disk: say clearly why one cannot be read, and never leave half of one behind."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from motionfocal.errors import MediaError
+
+
+def require_file(path: Path) -> None:
+    """Raise MediaError unless ``path`` is a file with something in it."""
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder; give the path of a file in it")
+    if not path.exists():
+        raise MediaError(f"{path}: there is no such file; check the path")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to; it takes ``path``'s place only when the block ends well.
+
+    Makes the parent folder. A process that is killed leaves the old file, or none, and never half of
+    one; the name it leaves ends in ``.part``, so that no search for clips or images finds it.
+    """
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder; give the path of a file in it")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error}); check the folder and its rights") from error
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

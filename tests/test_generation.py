@@ -1,0 +1,165 @@
+"""Sampling and galleries: seeded, resumable, and the sampler is diffusers' own DDIM."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from motionfocal.errors import GalleryError
+from motionfocal.generation.gallery import Gallery, Item, generate, item_seed
+from motionfocal.generation.origin import load_origin
+from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.generation.world import animate_world, world_items
+from motionfocal.models.build import ClipShape, CompactSettings, LoadedModel, ModelCard, build_model, save_model
+from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.video import probe, read_clip, resize_and_crop
+from motionfocal.worlds import SpritesSettings
+from motionfocal.worlds.benchmark import SpritesBenchmark
+
+SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
+QUICK = SamplingSettings(steps=3, guidance_scale=2.0)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    card = ModelCard(
+        name="tiny", model=CompactSettings(width=16, text_width=16), schedule=ScheduleSettings(), shape=SHAPE
+    )
+    model = build_model(card.model, SHAPE, seed=0)
+    with torch.no_grad():
+        rng = torch.Generator().manual_seed(1)
+        for parameter in model.network.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
+    model.network.eval()
+    return LoadedModel(card, model)
+
+
+def items(count=5):
+    rng = np.random.default_rng(0)
+    return [
+        Item(f"item{n}", f"image{n // 2}", rng.integers(0, 256, (16, 16, 3), np.uint8), f"text {n}")
+        for n in range(count)
+    ]
+
+
+def pictures(count):
+    return np.stack([item.picture for item in items(count)])
+
+
+def test_a_clip_depends_on_its_own_seed_and_not_on_its_neighbours(loaded):
+    texts = ["a", "b", "c"]
+    together = sample(loaded, pictures(3), texts, [7, 8, 9], QUICK)
+    alone = sample(loaded, pictures(3)[1:2], texts[1:2], [8], QUICK)
+    assert together.shape == (3, 4, 16, 16, 3)
+    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1  # other batch sizes may round differently
+    assert (sample(loaded, pictures(3), texts, [7, 8, 10], QUICK)[2] != together[2]).any()
+    assert (sample(loaded, pictures(3), texts, [7, 8, 9], QUICK) == together).all()
+
+
+def test_guidance_moves_away_from_the_unconditional_clip(loaded):
+    plain, strong = (
+        sample(loaded, pictures(1), ["a"], [0], SamplingSettings(steps=3, guidance_scale=g)) for g in (1, 9)
+    )
+    assert (plain != strong).any()
+    empty = [sample(loaded, pictures(1), [""], [0], SamplingSettings(steps=3, guidance_scale=g)) for g in (1, 9)]
+    assert np.abs(empty[0].astype(int) - empty[1]).max() <= 1  # the empty text is the unconditional one
+
+
+def test_defaults_are_the_papers():
+    assert (SamplingSettings().steps, SamplingSettings().guidance_scale) == (50, 7.5)
+
+
+def test_the_schedule_is_lvdms():
+    """Values of lvdm's sampler: leading timesteps 1, 21, ..., 981, and alpha-bar 0.00466 at the last step."""
+    scheduler = ScheduleSettings().scheduler()
+    scheduler.set_timesteps(50)
+    assert scheduler.timesteps.tolist() == list(range(981, 0, -20))
+    assert scheduler.alphas_cumprod[-1].item() == pytest.approx(0.00466, abs=1e-5)
+
+
+def test_a_gallery_holds_a_clip_and_a_row_for_every_item(loaded, tmp_path):
+    gallery = generate(loaded, items(), tmp_path, QUICK, weights="w", batch_size=2, upscale=4)
+    assert [row.id for row in gallery.rows()] == [f"item{n}" for n in range(5)]
+    row = gallery.row("item3")
+    assert (row.model, row.image, row.text, row.native_size, row.frames, row.fps, row.steps) == (
+        "tiny", "image1", "text 3", (16, 16), 4, 8, 3)  # fmt: skip
+    info = probe(gallery.path("item3"))
+    assert (info.width, info.height, info.codec, info.pixel_format) == (64, 64, "h264", "yuv420p")
+    assert Gallery.open(tmp_path).rows() == gallery.rows()
+    assert gallery.model == "tiny"
+
+
+def test_written_clips_are_what_was_sampled(loaded, tmp_path):
+    item = items(1)[0]
+    gallery = generate(loaded, [item], tmp_path, QUICK, weights="w", upscale=8)
+    sampled = sample(loaded, item.picture[None], [item.text], [item_seed(0, item.id)], QUICK)[0]
+    read = resize_and_crop(read_clip(gallery.path("item0")).frames, (16, 16))
+    assert np.abs(read.astype(int) - sampled).mean() < 8
+
+
+def test_a_half_made_gallery_goes_on(loaded, tmp_path, monkeypatch):
+    made = []
+    original = sample
+    monkeypatch.setattr(
+        "motionfocal.generation.gallery.sample",
+        lambda loaded, pictures, texts, *rest: made.extend(texts) or original(loaded, pictures, texts, *rest),
+    )
+    generate(loaded, items(3), tmp_path, QUICK, weights="w", batch_size=1)
+    whole = (tmp_path / "gallery.jsonl").read_text()
+    (tmp_path / "item1.mp4").unlink()  # a lost file
+    (tmp_path / "gallery.jsonl").write_text(whole + whole.splitlines()[0][:40])  # and a torn last line
+    made.clear()
+    told = []
+    gallery = generate(loaded, items(5), tmp_path, QUICK, weights="w", batch_size=1, progress=told.append)
+    assert made == ["text 1", "text 3", "text 4"]
+    assert told == [2, 1, 1, 1]
+    assert [row.id for row in gallery.rows()] == [f"item{n}" for n in range(5)]
+    assert len(Gallery.open(tmp_path).rows()) == 5
+    made.clear()
+    generate(loaded, items(5), tmp_path, QUICK, weights="w")
+    assert not made
+
+
+@pytest.mark.parametrize("change", [{"weights": "other"}, {"seed": 1}, {"sampling": SamplingSettings(steps=2)}])
+def test_clips_of_other_settings_are_made_anew(loaded, tmp_path, change):
+    arguments = {"weights": "w", "seed": 0, "sampling": QUICK}
+
+    def make(sampling, **rest):
+        return generate(loaded, items(1), tmp_path, sampling, **rest).row("item0")
+
+    before = make(**arguments)
+    after = make(**{**arguments, **change})
+    assert before.settings != after.settings
+    assert len(Gallery.open(tmp_path).rows()) == 1
+
+
+def test_what_is_not_a_gallery_is_named(tmp_path):
+    with pytest.raises(GalleryError, match="no gallery here"):
+        Gallery.open(tmp_path)
+    (tmp_path / "gallery.jsonl").write_text(json.dumps({"id": "x"}) + "\n")
+    with pytest.raises(GalleryError, match="not the index"):
+        Gallery.open(tmp_path)
+    with pytest.raises(GalleryError, match="no clip for item y"):
+        Gallery(tmp_path, []).row("y")
+    with pytest.raises(GalleryError, match="origin"):
+        load_origin(tmp_path)
+
+
+def test_a_worlds_items_are_asked_and_remembered(loaded, tmp_path):
+    benchmark = SpritesBenchmark(world=SpritesSettings(size=16, frames=4), images=2, texts=2)
+    save_model(tmp_path / "run" / "model", loaded.card, loaded.model.network.state_dict())
+    gallery = animate_world(tmp_path / "run", tmp_path / "run" / "gallery", benchmark, QUICK)
+    assert [row.id for row in gallery.rows()] == [item.id for item in benchmark.items()]
+    assert [row.text for row in gallery.rows()] == [item.text for item in benchmark.items()]
+    assert len({row.image for row in gallery.rows()}) == 2
+    origin = load_origin(gallery.folder)
+    assert origin.benchmark == benchmark
+    assert (gallery.folder / origin.run).resolve() == (tmp_path / "run").resolve()
+
+
+def test_siblings_share_their_picture():
+    found = world_items(SpritesBenchmark(images=2, texts=3))
+    assert (found[0].picture == found[2].picture).all()
+    assert (found[0].picture != found[3].picture).any()
+    assert len({item.text for item in found[:3]}) == 3

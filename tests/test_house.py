@@ -1,0 +1,95 @@
+"""The house: imports only point down, the package is light to import, help is quick, files stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import motionfocal
+
+PACKAGE = Path(motionfocal.__file__).parent
+FLOORS = [
+    "errors", "settings", "jsonl", "video", "motion", "loss", "worlds", "models", "generation", "data",
+    "training", "study", "report", "cli",
+]  # fmt: skip
+"""From the ground up: a room may import from itself and from the rooms before it."""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Rooms that a file imports from, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module or ""]
+        found |= {name.split(".")[1] for name in names if name.startswith("motionfocal.")}
+    return found
+
+
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if room_of(path) not in ("__init__", "__main__")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_point_down(path):
+    room = room_of(path)
+    assert room in FLOORS, f"a new room: say in FLOORS where {room} stands"
+    above = {other for other in imports_of(path) if FLOORS.index(other) > FLOORS.index(room)}
+    assert not above, f"{room} imports from {above}, which stand above it"
+
+
+def test_the_check_of_imports_can_fail(tmp_path):
+    path = tmp_path / "video.py"
+    path.write_text("def f():\n    from motionfocal.cli.app import app\n")
+    assert imports_of(path) == {"cli"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_importing_the_package_is_light():
+    heavy = ["torch", "torchvision", "diffusers", "transformers", "cv2", "av", "matplotlib", "scipy"]
+    code = f"import sys, motionfocal, motionfocal.cli; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_doors_need_neither_diffusers_nor_transformers():
+    code = (
+        "import sys, motionfocal as m; [getattr(m, name) for name in m.__all__];"
+        "print([n for n in ('diffusers', 'transformers') if n in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="nonsense"):
+        motionfocal.nonsense  # noqa: B018
+
+
+def test_help_does_not_load_heavy_libraries():
+    """Its time is measured by benchmarks/startup.py; here only what decides it."""
+    code = (
+        "import sys, motionfocal.cli as c\n"
+        "try: c.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', [m for m in ('torch', 'numpy', 'cv2', 'pydantic') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in out.stdout
+
+
+@pytest.mark.parametrize("verb", ["demo", "heatmap", "train", "animate", "judge", "report"])
+def test_every_verb_explains_itself(verb):
+    out = subprocess.run(
+        [sys.executable, "-m", "motionfocal", verb, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--out" in out.stdout

@@ -1,0 +1,211 @@
+"""The motion focal loss: the paper's equation, its weightings, and the rules that past projects broke."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motionfocal.errors import ConfigError, ShapeError
+from motionfocal.loss import WEIGHTINGS, MotionFocalLoss
+
+LAYOUTS = {
+    "bcthw": ((2, 4, 3, 5, 6), (2, 1, 3, 5, 6)),
+    "btchw": ((2, 3, 4, 5, 6), (2, 3, 1, 5, 6)),
+    "bthwc": ((2, 3, 5, 6, 4), (2, 3, 5, 6, 1)),
+    "tokens": ((2, 90, 4), (2, 90, 1)),
+    "image": ((2, 4, 5, 6), (2, 1, 5, 6)),
+}
+
+
+def tensors(shape=(2, 4, 3, 5, 6), heat_shape=(2, 1, 3, 5, 6), seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(shape, generator=rng),
+        torch.randn(shape, generator=rng),
+        torch.rand(heat_shape, generator=rng),
+    )
+
+
+@pytest.mark.parametrize(("shape", "heat_shape"), LAYOUTS.values(), ids=LAYOUTS)
+def test_paper_weighting_is_the_papers_equation_in_every_layout(shape, heat_shape):
+    prediction, target, heat = tensors(shape, heat_shape)
+    out = MotionFocalLoss(strength=2.5)(prediction, target, heat)
+    error = prediction - target
+    torch.testing.assert_close(out.diffusion, error.square().mean())
+    torch.testing.assert_close(out.motif, (heat * error).square().mean())
+    torch.testing.assert_close(out.total, ((1 + 2.5 * heat**2) * error**2).mean())
+
+
+def test_default_is_the_papers_strength():
+    assert MotionFocalLoss() == MotionFocalLoss(strength=1.0, weighting="paper")
+
+
+def test_weight_one_everywhere_is_the_mse_bit_for_bit():
+    prediction, target, heat = tensors()
+    mse = F.mse_loss(prediction, target)
+    assert torch.equal(MotionFocalLoss()(prediction, target, torch.ones_like(heat)).motif, mse)
+    assert torch.equal(MotionFocalLoss(weighting="none")(prediction, target, heat).total, mse)
+    assert torch.equal(MotionFocalLoss(strength=0)(prediction, target, heat).total, mse)
+    for weighting in ("mean_one", "budget"):
+        uniform = MotionFocalLoss(weighting=weighting)(prediction, target, torch.ones_like(heat))
+        assert torch.equal(uniform.total, mse)
+
+
+def test_weight_zero_gives_exactly_zero_gradient_there():
+    prediction, target, heat = tensors()
+    prediction.requires_grad_()
+    heat[:, :, 1] = 0
+    MotionFocalLoss()(prediction, target, heat).motif.backward()
+    assert (prediction.grad[:, :, 1] == 0).all()
+    assert (prediction.grad[:, :, 0] != 0).any()
+
+
+def test_gradient_of_the_total_is_the_weighted_error():
+    prediction, target, heat = tensors()
+    prediction.requires_grad_()
+    MotionFocalLoss(strength=3)(prediction, target, heat).total.backward()
+    expected = 2 * (1 + 3 * heat**2) * (prediction - target).detach() / prediction.numel()
+    torch.testing.assert_close(prediction.grad, expected)
+
+
+def test_no_gradient_flows_into_weights_of_normalised_kinds():
+    prediction, target, heat = tensors()
+    heat.requires_grad_()
+    prediction.requires_grad_()
+    MotionFocalLoss(weighting="budget")(prediction, target, heat).total.backward()
+    assert heat.grad is None or (heat.grad == 0).all()
+
+
+BAD_SHAPES = [
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 7), (2, 1, 3, 5, 6)),  # target differs
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (2, 1, 3, 5, 5)),  # heat differs
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (3, 5, 6)),  # rank differs
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (1, 1, 3, 5, 6)),  # would broadcast over the batch
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (1, 4, 3, 5, 6)),  # would broadcast over the batch alone
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (2, 1, 1, 5, 6)),  # would broadcast over two axes
+    ((2, 4, 3, 5, 6), (2, 4, 3, 5, 6), (2, 4, 3, 1, 6)),  # no layout has its channels there
+    ((2, 4), (2, 4), (2, 1)),  # not a latent
+]
+
+
+@pytest.mark.parametrize(("shape", "target_shape", "heat_shape"), BAD_SHAPES)
+def test_a_shape_that_does_not_fit_is_an_error_with_both_shapes(shape, target_shape, heat_shape):
+    with pytest.raises(ShapeError) as error:
+        MotionFocalLoss()(torch.zeros(shape), torch.zeros(target_shape), torch.zeros(heat_shape))
+    assert str(tuple(shape)) in str(error.value)
+    assert any(str(tuple(other)) in str(error.value) for other in (target_shape, heat_shape))
+
+
+def test_inverse_lights_what_paper_leaves_dark():
+    prediction, target, heat = tensors()
+    inverse = MotionFocalLoss(weighting="inverse")(prediction, target, heat)
+    mirrored = MotionFocalLoss(weighting="paper")(prediction, target, 1 - heat)
+    torch.testing.assert_close(inverse.total, mirrored.total)
+
+
+@given(
+    share=st.floats(0.01, 0.9),
+    strength=st.floats(0.1, 8),
+    weighting=st.sampled_from(["mean_one", "budget"]),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=40)
+def test_normalised_weights_have_mean_one_where_no_bound_bites(share, strength, weighting, seed):
+    prediction, target, heat = tensors(seed=seed)
+    heat = (heat < share).float()
+    heat[:, :, 0, 0, 0] = 1
+    loss = MotionFocalLoss(strength, weighting, max_weight=1e9)
+    torch.testing.assert_close(loss(prediction, target, heat).stats.mean_weight, torch.tensor(1.0))
+
+
+def test_budget_gives_moving_cells_their_share_however_few_they_are():
+    error = torch.ones(1, 1, 4, 8, 8)
+    for moving in (4, 64):
+        heat = torch.zeros(1, 1, 4, 8, 8)
+        heat.view(-1)[:moving] = 1
+        prediction = error * heat  # wrong in the moving cells alone
+        out = MotionFocalLoss(1.0, "budget", max_weight=1e9)(prediction, torch.zeros_like(error), heat)
+        plain = moving / heat.numel()
+        assert out.total.item() == pytest.approx(0.5 + 0.5 * plain, rel=1e-5)
+
+
+def test_bound_keeps_a_tiny_object_from_weighing_hundreds():
+    heat = torch.zeros(1, 1, 4, 32, 32)
+    heat[..., 0, 0, 0] = 1
+    prediction = torch.zeros_like(heat)
+    prediction[..., 0, 0, 0] = 1
+    weight = lambda loss: (loss(prediction, torch.zeros_like(heat), heat).total * heat.numel()).item()  # noqa: E731
+    assert weight(MotionFocalLoss(1.0, "budget", max_weight=1e9)) > 1000
+    assert weight(MotionFocalLoss(1.0, "budget", max_weight=32)) == pytest.approx(16.5)
+
+
+def test_a_clip_without_motion_keeps_the_plain_loss_under_budget():
+    prediction, target, _ = tensors()
+    rest = torch.full((2, 1, 3, 5, 6), 0.0067)
+    out = MotionFocalLoss(weighting="budget")(prediction, target, rest)
+    torch.testing.assert_close(out.total, F.mse_loss(prediction, target))
+    nothing = MotionFocalLoss(weighting="budget")(prediction, target, torch.zeros_like(rest))
+    assert torch.isfinite(nothing.total)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_splitting_a_batch_does_not_change_the_objective(weighting):
+    prediction, target, heat = tensors((4, 4, 3, 5, 6), (4, 1, 3, 5, 6))
+    heat[0] *= 0.01
+    loss = MotionFocalLoss(weighting=weighting)
+    whole = loss(prediction, target, heat).total
+    parts = [loss(prediction[i : i + 1], target[i : i + 1], heat[i : i + 1]).total for i in range(4)]
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_given_frames_are_out_of_the_loss(weighting):
+    prediction, target, heat = tensors()
+    prediction.requires_grad_()
+    generated = torch.ones_like(heat)
+    generated[:, :, 0] = 0
+    out = MotionFocalLoss(weighting=weighting)(prediction, target, heat, generated)
+    out.total.backward()
+    assert (prediction.grad[:, :, 0] == 0).all()
+    without = MotionFocalLoss(weighting=weighting)(prediction[:, :, 1:], target[:, :, 1:], heat[:, :, 1:])
+    torch.testing.assert_close(out.total, without.total)
+    for name, value in dataclasses.asdict(out.stats).items():
+        torch.testing.assert_close(value, getattr(without.stats, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_loss_is_computed_in_float32(dtype):
+    prediction, target, heat = (x.to(dtype) for x in tensors())
+    out = MotionFocalLoss()(prediction, target, heat)
+    reference = MotionFocalLoss()(prediction.float(), target.float(), heat.float())
+    assert out.total.dtype == torch.float32
+    assert torch.equal(out.total, reference.total)
+
+
+def test_stats_say_what_moves_and_how_well_it_is_predicted():
+    heat = torch.zeros(1, 1, 2, 4, 4)
+    heat[..., :2] = 0.9
+    error = torch.ones(1, 3, 2, 4, 4)
+    error[..., :2] = 2
+    stats = MotionFocalLoss()(error, torch.zeros_like(error), heat).stats
+    assert stats.moving_share.item() == 0.5
+    assert stats.moving_loss.item() == 4
+    assert stats.loss_ratio.item() == pytest.approx(4 / 2.5)
+    assert stats.mean_weight.item() == pytest.approx(1 + 0.81 / 2)
+
+
+def test_a_clip_at_rest_has_no_figure_for_moving_cells():
+    prediction, target, heat = tensors()
+    assert MotionFocalLoss()(prediction, target, heat * 0).stats.moving_loss.isnan()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [({"weighting": "papper"}, "papper"), ({"strength": -1}, "strength"), ({"max_weight": 0.5}, "max_weight")],
+)
+def test_a_setting_that_cannot_be_is_named(arguments, word):
+    with pytest.raises(ConfigError, match=word):
+        MotionFocalLoss(**arguments)

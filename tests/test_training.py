@@ -1,0 +1,372 @@
+"""Training: exact resume, honest records, and a condition that reaches the model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from motionfocal.data.batches import BatchDataset, TrainingBatch
+from motionfocal.data.sources import ClipShape, FolderData, SpritesData, SpritesSource, load_folder
+from motionfocal.errors import CheckpointError, ConfigError, ManifestError, TrainingError
+from motionfocal.jsonl import read_jsonl
+from motionfocal.loss import MotionFocalLoss
+from motionfocal.models.build import CompactSettings, VideoCrafterSettings, build_model, load_model, save_model
+from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.motion import HeatmapSettings, LatentSpec
+from motionfocal.training.checkpoint import checkpoints, load_checkpoint
+from motionfocal.training.config import load_config
+from motionfocal.training.loop import Trainer, learning_rate
+from motionfocal.training.objective import DiffusionObjective
+from motionfocal.training.run import open_data, run_training
+from motionfocal.video import write_clip
+
+SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
+FAMILIES = {"compact": CompactSettings(width=16, text_width=16), "videocrafter": VideoCrafterSettings(text_width=16)}
+TINY = [
+    "steps=6", "batch_size=2", "threads=1", "checkpoint_every=2", "optimizer.warmup_steps=2",
+    "data.kind=sprites", "data.world.size=16", "data.world.frames=4",
+    "model.family=compact", "model.width=16", "model.text_width=16",
+]  # fmt: skip
+
+
+def tiny(*overrides):
+    return load_config(None, [*TINY, *overrides])
+
+
+def losses(run):
+    return [(row["step"], row["loss"], row["moving_loss"]) for row in read_jsonl(run / "metrics.jsonl")]
+
+
+def same(a, b):
+    """Equal digit for digit, NaN being equal to itself."""
+    return json.dumps(a) == json.dumps(b)
+
+
+@pytest.fixture(params=FAMILIES, ids=FAMILIES)
+def model(request):
+    model = build_model(FAMILIES[request.param], SHAPE, seed=0)
+    wake(model)
+    return model
+
+
+def wake(model):
+    """Give zero-initialised layers weights, so that what reaches them shows."""
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
+    model.network.eval()
+
+
+def images(seed, count=2):
+    return torch.randint(0, 256, (count, 16, 16, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+@torch.no_grad()
+def test_every_condition_reaches_the_model(model):
+    noisy = torch.randn(2, 12, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    timestep = torch.tensor([500, 20])
+
+    def predict(image=0, texts=("the red circle moves left", "a"), fps=8.0, timestep=timestep):
+        condition = model.condition(images(image), texts, torch.full((2,), fps))
+        return model.predict(noisy, timestep, condition)
+
+    reference = predict()
+    assert reference.shape == noisy.shape
+    assert torch.equal(reference, predict())
+    for other in (
+        predict(image=1),
+        predict(texts=("the red circle moves right", "a")),
+        predict(fps=24.0),
+        predict(timestep=torch.tensor([501, 20])),
+    ):
+        assert (other[0] - reference[0]).abs().max() > 1e-6
+    word_order = predict(texts=("circle the red left moves", "a"))
+    assert (word_order[0] - reference[0]).abs().max() > 1e-6
+    assert torch.equal(predict(texts=("the red circle moves right", "a"))[1], reference[1])
+
+
+def test_first_stage_is_exactly_invertible(model):
+    frames = images(3, 8).reshape(2, 4, 16, 16, 3)
+    assert torch.equal(model.decode(model.encode(frames)), frames)
+
+
+def test_latents_have_the_shape_that_the_spec_says(model):
+    frames = images(3, 8).reshape(2, 4, 16, 16, 3)
+    assert model.encode(frames).shape == (2, model.spec.channels, *model.spec.grid(4, 16, 16))
+
+
+def test_a_model_saves_and_loads_whole(model, tmp_path):
+    trainer_card = Trainer(tiny(), SpritesSource(tiny().data, 0)).card
+    family = "compact" if "Compact" in type(model.network["denoiser"]).__name__ else "videocrafter"
+    card = trainer_card.model_copy(update={"model": FAMILIES[family], "shape": SHAPE})
+    save_model(tmp_path, card, model.network.state_dict())
+    again = load_model(tmp_path)
+    assert again.card == card
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(tensor, again.model.network.state_dict()[name]), name
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no model here"):
+        load_model(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
+    (tmp_path / "weights.safetensors").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_model(tmp_path)
+
+
+def test_sizes_that_do_not_fit_a_family_are_refused():
+    with pytest.raises(ConfigError, match="multiples of 4"):
+        build_model(CompactSettings(), SHAPE.model_copy(update={"height": 18}), 0)
+
+
+def test_every_weight_gets_a_gradient(model):
+    """None is cut off: a second backward pass of a woken network reaches the first layer and the text."""
+    model.network.train()
+    objective = objective_of(model)
+    objective(batch_of(model), torch.Generator().manual_seed(0)).total.backward()
+    silent = [name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.any()]
+    # UNet3DConditionModel has no unused weights; a word that does not occur has no gradient, but its table has.
+    assert not silent
+
+
+def objective_of(model, **changes):
+    return DiffusionObjective(model, ScheduleSettings(**changes).scheduler(), MotionFocalLoss(), text_dropout=0.1)
+
+
+def batch_of(model):
+    source = SpritesSource(SpritesData(world={"size": 16, "frames": 4}), seed=0)
+    return BatchDataset(source, 2, HeatmapSettings(), model.spec)[0]
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_perfect_prediction_has_no_loss(prediction_type):
+    """The target is what diffusers' scheduler turns back into the clean latents."""
+
+    class Perfect:
+        spec, given_frames = LatentSpec(12, 2), 0
+
+        def encode(self, frames):
+            self.clean = build_model(FAMILIES["compact"], SHAPE, 0).encode(frames)
+            return self.clean
+
+        def condition(self, images, texts, fps):
+            return None
+
+        def predict(self, noisy, timestep, condition):
+            alpha = scheduler.alphas_cumprod[timestep].view(-1, 1, 1, 1, 1)
+            noise = (noisy - alpha.sqrt() * self.clean) / (1 - alpha).sqrt()
+            if prediction_type == "epsilon":
+                return noise
+            return alpha.sqrt() * noise - (1 - alpha).sqrt() * self.clean
+
+    scheduler = ScheduleSettings(prediction_type=prediction_type).scheduler()
+    objective = DiffusionObjective(Perfect(), scheduler, MotionFocalLoss(), 0.1)
+    out = objective(batch_of(Perfect()), torch.Generator().manual_seed(0))
+    assert out.total.item() < 1e-3
+
+
+def test_given_frames_stay_out_of_the_objective():
+    model = build_model(FAMILIES["compact"], SHAPE, 0)
+    model.given_frames = 1
+    noise = {}
+
+    def predict(noisy, timestep, condition):
+        noise["x"] = torch.zeros_like(noisy, requires_grad=True)
+        return noise["x"]
+
+    model.predict = predict
+    objective_of(model)(batch_of(model), torch.Generator().manual_seed(0)).total.backward()
+    assert (noise["x"].grad[:, :, 0] == 0).all()
+    assert (noise["x"].grad[:, :, 1:] != 0).any()
+
+
+def test_texts_are_dropped_at_their_share():
+    seen = []
+    model = build_model(FAMILIES["compact"], SHAPE, 0)
+    original = model.condition
+    model.condition = lambda images, texts, fps: seen.extend(texts) or original(images, texts, fps)
+    objective, batch, rng = objective_of(model), batch_of(model), torch.Generator().manual_seed(0)
+    for _ in range(200):
+        objective(batch, rng)
+    dropped = sum(text == "" for text in seen)
+    assert 20 <= dropped <= 62  # 400 draws at 10 %: within 3.5 standard deviations
+
+
+def test_batches_are_functions_of_the_step():
+    source = SpritesSource(SpritesData(world={"size": 16, "frames": 4}), seed=3)
+    dataset = BatchDataset(source, 2, HeatmapSettings(), LatentSpec(12, 2))
+    again = BatchDataset(source, 2, HeatmapSettings(), LatentSpec(12, 2))
+    assert torch.equal(dataset[5].frames, again[5].frames)
+    assert not torch.equal(dataset[5].frames, dataset[6].frames)
+    assert dataset[5].heat.shape == (2, 1, 4, 8, 8)
+
+
+def test_heat_belongs_to_the_clip_that_the_model_sees():
+    source = SpritesSource(SpritesData(), seed=3)
+    dataset = BatchDataset(source, 4, HeatmapSettings(scale=2.0, floor=0.1), LatentSpec(12, 2))
+    batch = dataset[0]
+    changes = (batch.frames[:, 1:].float() - batch.frames[:, :-1].float()).abs().mean(-1)
+    where = torch.nn.functional.avg_pool2d(changes, 2) > 20
+    assert batch.heat[:, 0, 1:][where].mean() > 3 * batch.heat[:, 0, 1:][~where].mean()
+
+
+def test_learning_rate_warms_up_and_decays():
+    settings = tiny("optimizer.decay=cosine", "optimizer.learning_rate=1").optimizer
+    rates = [learning_rate(settings, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.5, rel=0.01)
+    assert max(rates) <= 1
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+    assert all(a >= b for a, b in zip(rates[1:], rates[2:], strict=False))
+
+
+def test_a_run_leaves_everything_that_it_should(tmp_path):
+    config = tiny("validation.every=3", "validation.images=2", "validation.texts=1", "validation.steps=2")
+    run_training(config, open_data(config), tmp_path / "run", [])
+    run = tmp_path / "run"
+    assert load_config(run / "config.yaml") == config
+    assert [row["step"] for row in read_jsonl(run / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in read_jsonl(run / "validation.jsonl")] == [3, 6]
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["step-000003.png", "step-000006.png"]
+    assert [path.stem for path in checkpoints(run)] == ["00000004", "00000006"]
+    assert list((run / "tensorboard").iterdir())
+    assert load_model(run / "model").card.name == "motif"
+
+
+def test_arms_see_the_same_clips_and_noise(tmp_path):
+    """Paired by seed: before the first update, both arms measure the same errors."""
+    for name, weighting in (("a", "paper"), ("b", "none")):
+        config = tiny("steps=2", f"loss.weighting={weighting}")
+        run_training(config, open_data(config), tmp_path / name, [])
+    first = [read_jsonl(tmp_path / name / "metrics.jsonl")[0] for name in ("a", "b")]
+    assert first[0]["diffusion"] == first[1]["diffusion"]
+    assert first[0]["loss"] > first[1]["loss"]
+
+
+def test_resume_continues_the_same_losses(tmp_path):
+    whole = tiny()
+    run_training(whole, open_data(whole), tmp_path / "whole", [])
+
+    class Stop(Exception):
+        pass
+
+    class StopAt:
+        def after_step(self, step, figures, trainer, records):
+            if step == 5:
+                raise Stop
+
+    with pytest.raises(Stop):
+        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt()])
+    assert len(losses(tmp_path / "broken")) == 5
+    run_training(whole, open_data(whole), tmp_path / "broken", [])
+    assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
+    one, two = (load_model(tmp_path / name / "model").model.network.state_dict() for name in ("whole", "broken"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_resume_after_kill_gives_the_same_losses_digit_for_digit(tmp_path, family):
+    arguments = [f"--set={o}" for o in [*TINY, "steps=12", "checkpoint_every=3"] if not o.startswith("model.")]
+    arguments += [f"--set=model.family={family}", "--set=model.text_width=16"]
+
+    def train(out, wait=True):
+        command = [sys.executable, "-m", "motionfocal", "train", str(empty), "--out", str(out), *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if wait:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors.decode()
+        return process
+
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    train(tmp_path / "whole")
+    process = train(tmp_path / "killed", wait=False)
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while (not metrics.is_file() or len(metrics.read_text().splitlines()) < 5) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    killed_at = len(losses(tmp_path / "killed"))
+    assert 5 <= killed_at < 12, "the kill came too late to prove anything"
+    train(tmp_path / "killed")
+    assert same(losses(tmp_path / "killed"), losses(tmp_path / "whole"))
+
+
+def test_a_run_folder_of_other_settings_is_refused(tmp_path):
+    config = tiny("steps=2")
+    run_training(config, open_data(config), tmp_path, [])
+    other = tiny("steps=2", "seed=1", "loss.strength=3")
+    with pytest.raises(CheckpointError, match="seed, loss"):
+        run_training(other, open_data(other), tmp_path, [])
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "00000001.pt"
+    path.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    trainer = Trainer(tiny(), SpritesSource(tiny().data, 0))
+    batch = trainer.dataset[0]
+    broken = TrainingBatch(batch.frames, batch.heat * float("nan"), batch.texts, batch.fps)
+    with pytest.raises(TrainingError, match="step 0"):
+        trainer.train_step(broken)
+
+
+def folder_of_clips(folder, count=3, frames=6):
+    rng = np.random.default_rng(0)
+    rows = ["file_name,text"]
+    for n in range(count):
+        clip = rng.integers(0, 256, (frames, 24, 32, 3), dtype=np.uint8)
+        write_clip(folder / f"{n}.mp4", clip, 8)
+        rows.append(f"{n}.mp4,clip number {n}")
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    return FolderData(videos=folder, captions=folder / "metadata.csv", frames=4, height=16, width=16)
+
+
+def test_a_folder_of_clips_is_read_and_shuffled_every_epoch(tmp_path):
+    source, rejected = load_folder(folder_of_clips(tmp_path), seed=0)
+    assert not rejected
+    epochs = [[source[3 * epoch + n].text for n in range(3)] for epoch in range(8)]
+    assert all(sorted(epoch) == ["clip number 0", "clip number 1", "clip number 2"] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert source[0].frames.shape == (4, 16, 16, 3)
+    assert source.shape.fps == 8
+
+
+def test_one_bad_clip_is_reported_and_the_others_go_on(tmp_path):
+    settings = folder_of_clips(tmp_path)
+    (tmp_path / "1.mp4").write_text("not a video")
+    write_clip(tmp_path / "2.mp4", np.zeros((2, 24, 32, 3), np.uint8), 8)
+    source, rejected = load_folder(settings, seed=0)
+    assert len(source) == 1
+    assert {r.path.name for r in rejected} == {"1.mp4", "2.mp4"}
+    assert all(r.reason for r in rejected)
+    (tmp_path / "0.mp4").write_text("nor this")
+    with pytest.raises(ManifestError, match="none of 3"):
+        load_folder(settings, seed=0)
+
+
+def test_training_on_a_folder_runs_end_to_end(tmp_path):
+    folder_of_clips(tmp_path)
+    config = load_config(None, [
+        "steps=3", "batch_size=2", "threads=1", "optimizer.warmup_steps=1", "data.kind=folder",
+        f"data.videos={tmp_path}", f"data.captions={tmp_path / 'metadata.csv'}",
+        "data.frames=4", "data.height=16", "data.width=16", "model.family=compact", "model.width=16",
+        "model.text_width=16", "validation.images=2", "validation.steps=2",
+    ])  # fmt: skip
+    run_training(config, open_data(config), tmp_path / "run", [])
+    assert len(losses(tmp_path / "run")) == 3
+    assert not read_jsonl(tmp_path / "run" / "validation.jsonl")
+    assert (tmp_path / "run" / "samples" / "step-000003.png").is_file()
