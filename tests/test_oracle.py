@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -177,7 +178,7 @@ def test_the_wrong_object_is_not_the_wrong_motion_of_the_right_one() -> None:
 def test_score_grows_with_displacement_and_falls_beyond_it() -> None:
     for item in (item for item in items() if item.action.motion in ("up", "shrink", "vanish")):
         scores = [ORACLE.measure(share_of_motion(item, k / 8), item).score for k in (0, 1, 2, 3, 4, 6, 8)]
-        assert all(more > less for less, more in zip(scores, scores[1:], strict=False)), item.id
+        assert all(more > less for less, more in pairwise(scores)), item.id
     grown = next(item for item in items() if item.action.motion == "grow")
     overshoot = SpritesWorld(WORLD.settings.model_copy(update={"frames": 4})).render(grown.scene, grown.action)
     beyond = ORACLE.measure(np.concatenate([overshoot, overshoot[-1:].repeat(4, 0)]), grown)

@@ -35,11 +35,14 @@ class _Look:
     marker: str
 
 
+_SHOWN = 0.98
+"""Share of the single steps that the axis of the loss ratio makes room for: the rest would flatten all others."""
+
 _LOOKS = (_Look(_OURS, "-", "o"), _Look(_THEIRS, "--", "s"))
 
 _STYLE_SHEET = {
     "svg.fonttype": "none",
-    "font.size": 10.5,
+    "font.size": 11,
     "text.color": _INK,
     "axes.edgecolor": _FAINT,
     "axes.labelcolor": _FAINT,
@@ -95,7 +98,8 @@ def loss_ratio(curves: Sequence[TrainingCurve], models: tuple[str, str]) -> str:
     def draw(axes: Axes) -> None:
         _draw_traces(axes, curves, models, "loss_ratio")
         axes.axhline(1, color=_FAINT, linewidth=1)
-        axes.set_ylim(bottom=0)
+        raw = [point.loss_ratio for curve in curves for point in curve.training]
+        axes.set_ylim(0, 1.05 * max(1, np.nanquantile(raw, _SHOWN)))
 
     return _svg("loss-ratio", "Moving over overall loss over training, " + " and ".join(models), draw)
 
@@ -122,7 +126,7 @@ def _draw_traces(axes: Axes, curves: Sequence[TrainingCurve], models: tuple[str,
 def _svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
     """Draw on axes over training steps; ``label`` says what is there to those who cannot see it."""
     with mpl.rc_context(_STYLE_SHEET | {"svg.hashsalt": name}):
-        figure = Figure(figsize=(6.0, 3.3), layout="constrained")
+        figure = Figure(figsize=(5.0, 3.1), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         axes.set_xlabel("training step")

@@ -34,8 +34,8 @@ class Difference:
 class Embedded:
     """A video as the page carries it: its file in base64, and what the player must know of it."""
 
-    data: str
     info: VideoInfo
+    data: str
 
 
 def write_report(report: Report, path: Path) -> Path:
@@ -124,7 +124,7 @@ def picture_uri(path: Path) -> str:
 
 def embedded(path: Path) -> Embedded:
     """A video for the page; raises MediaError when it is none."""
-    return Embedded(data=_base64(path), info=probe(path))
+    return Embedded(info=probe(path), data=_base64(path))
 
 
 def _motions(report: Report) -> Counter[str]:

@@ -84,7 +84,7 @@ class Trainer:
                 f"step {self.step}: the loss is {output.total.item()}; lower optimizer.learning_rate and resume"
             )
         self.optimizer.zero_grad()
-        output.total.backward()  # type: ignore[no-untyped-call]
+        output.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.max_grad_norm)
         self.optimizer.step()
         self.average.step(self.network.parameters())

@@ -20,13 +20,13 @@ class RunRecords:
         self._run = run
         for name in (METRICS, VALIDATION):
             rewrite_jsonl(run / name, (row for row in read_jsonl(run / name) if int(str(row["step"])) <= start))
-        self._board = SummaryWriter(run / "tensorboard", purge_step=start + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
 
     def add(self, name: str, step: int, figures: Mapping[str, float]) -> None:
         """Record the figures of a finished step in the file ``name``."""
         append_jsonl(self._run / name, {"step": step, **figures})
         for key, value in figures.items():
-            self._board.add_scalar(f"{name.removesuffix('.jsonl')}/{key}", value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"{name.removesuffix('.jsonl')}/{key}", value, step)
 
     def __enter__(self) -> Self:
         return self
@@ -34,4 +34,4 @@ class RunRecords:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
