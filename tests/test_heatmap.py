@@ -211,7 +211,7 @@ def test_heatmap_of_is_flow_in_both_directions_with_the_settings_given():
         floor=1.0,
     )
     assert np.array_equal(heatmap_of(frames, settings_), by_hand)
-    assert not np.array_equal(heatmap_of(frames, HeatmapSettings("dis")), by_hand)
+    assert not np.array_equal(heatmap_of(frames, HeatmapSettings(estimator="dis")), by_hand)
 
 
 def test_errors_name_what_is_wrong():

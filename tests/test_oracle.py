@@ -1,6 +1,7 @@
 """The world's oracle: true clips pass, every kind of failure is caught, and the verdict says which it was."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -192,6 +193,13 @@ def test_displacement_ratio_is_the_share_that_was_carried_out() -> None:
         seen = ORACLE.measure(share_of_motion(moving, share), moving)
         assert seen.displacement_ratio == pytest.approx(share, abs=0.05)
         assert share == 0.5 or seen.followed == (share > 0.5)
+
+
+def test_too_little_and_too_much_are_not_followed() -> None:
+    true = true_measurements()[0]
+    for ratio, enough in ((0.4, False), (0.5, True), (1.5, True), (1.6, False), (float("nan"), False)):
+        assert replace(true, displacement_ratio=ratio).followed is enough
+    assert replace(true, seen_motion="still", displacement_ratio=float("nan")).followed
 
 
 def test_h264_at_the_quality_of_galleries_is_still_followed(tmp_path) -> None:

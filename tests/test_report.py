@@ -278,7 +278,7 @@ def test_verdicts(report, followed, verdict):
 def test_settings_that_differ_are_found_by_dotted_key():
     texts = {
         "a": "name: a\nloss: {weighting: paper, strength: 1.0}\nmodel: {width: 32}\nbetas: [0.9, 0.99]\n",
-        "b": "name: b\nloss: {weighting: none, strength: 1.0}\nmodel: {width: 32}\nbetas: [0.9, 0.99]\nnew: {size: 1}\n",
+        "b": "name: b\nloss: {weighting: none, strength: 1.0}\nmodel: {width: 32}\nbetas: [0.9, 0.99]\nnew: {size: 1}",
     }
     found = {difference.key: difference.values for difference in setting_differences(texts, ("a", "b"))}
     assert found == {"name": ("a", "b"), "loss.weighting": ("paper", "none"), "new.size": ("", "1")}

@@ -19,9 +19,14 @@ FPS, FRAMES = 8, 8
 
 SHOWN = """async (seconds) => {
   // What the screen shows: the media time of the frame last composed, of each clip of the first item, at each tick.
-  const clips = [...document.querySelector(".item").querySelectorAll("video")].map((video) => ({ video, frame: 0, frames: 0 }));
+  const videos = [...document.querySelector(".item").querySelectorAll("video")];
+  const clips = videos.map((video) => ({ video, frame: 0, frames: 0 }));
   for (const clip of clips) {
-    const note = (_, { mediaTime }) => { clip.frame = mediaTime; clip.frames++; clip.video.requestVideoFrameCallback(note); };
+    const note = (_, { mediaTime }) => {
+      clip.frame = mediaTime;
+      clip.frames++;
+      clip.video.requestVideoFrameCallback(note);
+    };
     clip.video.requestVideoFrameCallback(note);
   }
   const ticks = [], end = performance.now() + 1000 * seconds;
@@ -77,12 +82,24 @@ def visit(browser, path):
         context.close()
 
 
+def wait_until(page, condition):
+    """Playwright's own wait evaluates strings in the page, which the page's policy forbids."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"still not: {condition}")
+
+
 def show_clips(page):
-    page.locator("#clips").scroll_into_view_if_needed()
     page.evaluate("document.querySelector('.item').scrollIntoView()")
-    page.wait_for_function(
-        "[...document.querySelector('.item').querySelectorAll('video')].every(v => v.readyState >= 2)"
-    )
+    wait_until(page, "[...document.querySelector('.item').querySelectorAll('video')].every(v => v.readyState >= 2)")
+
+
+def settle(page):
+    """Paused clips that were asked for another frame show it."""
+    page.wait_for_timeout(100)
+    wait_until(page, "[...document.querySelectorAll('video[src]')].every(v => v.readyState >= 2 && !v.seeking)")
 
 
 def current_times(page):
@@ -147,7 +164,7 @@ def test_clips_of_an_item_play_in_sync(visit):
 def test_speed_is_obeyed(visit):
     page = visit()
     show_clips(page)
-    page.get_by_label("0.25×").check()
+    page.locator("input[name=speed][value='0.25']").check()
     frames = page.evaluate(SHOWN, 3)["frames"]
     assert max(frames) <= 0.25 * 3 * FPS + 2
     assert min(frames) >= 3
@@ -158,21 +175,20 @@ def test_frames_can_be_stepped_with_buttons_and_keys(visit):
     show_clips(page)
     page.get_by_role("button", name="Pause").click()
     page.locator("h2", has_text="Clips").click()
-    page.wait_for_timeout(400)
+    settle(page)
     before = current_times(page)
     assert len(set(before)) == 1
     for _ in range(FRAMES - 1):
         page.keyboard.press(".")
-        page.wait_for_timeout(150)
-        page.wait_for_function("[...document.querySelectorAll('video[src]')].every(v => !v.seeking)")
-    page.wait_for_timeout(150)
+        settle(page)
     once_back = [(time - 1 / FPS) % (FRAMES / FPS) for time in before]
     assert current_times(page) == pytest.approx(once_back, abs=1e-3)
     page.get_by_title("One frame on").click()
-    page.wait_for_timeout(300)
+    settle(page)
     assert current_times(page) == pytest.approx(before, abs=1e-3)
-    page.keyboard.press(",")
-    page.wait_for_timeout(300)
+    page.get_by_title("One frame back").click()
+    settle(page)
+    assert current_times(page) == pytest.approx(once_back, abs=1e-3)
 
 
 def test_space_plays_and_pauses_but_not_while_one_types(visit):
@@ -183,13 +199,13 @@ def test_space_plays_and_pauses_but_not_while_one_types(visit):
     page.locator("h2", has_text="Clips").click()
     page.keyboard.press(" ")
     assert button.inner_text() == "Play"
-    page.wait_for_timeout(300)
+    settle(page)
     still = current_times(page)
     page.wait_for_timeout(500)
     assert current_times(page) == still
     page.keyboard.press(" ")
     assert button.inner_text() == "Pause"
-    search = page.get_by_label("Search")
+    search = page.get_by_role("searchbox", name="Search")
     search.focus()
     page.keyboard.type("moves left.")
     assert search.input_value() == "moves left."
@@ -200,7 +216,7 @@ def test_those_who_want_no_motion_get_none(visit):
     page = visit(reduced_motion="reduce")
     show_clips(page)
     assert page.locator("#play").inner_text() == "Play"
-    page.wait_for_timeout(500)
+    settle(page)
     before = current_times(page)
     page.wait_for_timeout(500)
     assert current_times(page) == before
@@ -214,7 +230,7 @@ def test_only_clips_near_the_screen_are_loaded(visit, report):
     first = page.evaluate(loaded)
     assert (first[0], first[-1]) == (3, 0)
     page.evaluate("[...document.querySelectorAll('.item')].at(-1).scrollIntoView()")
-    page.wait_for_function("[...document.querySelectorAll('.item')].at(-1).querySelector('video').readyState >= 2")
+    wait_until(page, "[...document.querySelectorAll('.item')].at(-1).querySelector('video').readyState >= 2")
     last = page.evaluate(loaded)
     assert (last[0], last[-1]) == (0, 3)
 
@@ -230,18 +246,18 @@ def test_filters_show_what_they_say(visit, report):
 
     expect(lambda item: True)
     for verdict in ("first", "second", "both", "neither"):
-        page.get_by_label("Followed by").select_option(verdict)
+        page.get_by_role("combobox", name="Followed by").select_option(verdict)
         expect(lambda item, verdict=verdict: verdict_of(item) == verdict)
     page.get_by_role("button", name="Clear").click()
     expect(lambda item: True)
     for preferred in (*report.models, "tie"):
-        page.get_by_label("Preferred").select_option(preferred)
+        page.get_by_role("combobox", name="Preferred").select_option(preferred)
         expect(lambda item, preferred=preferred: (item.preferred or "tie") == preferred)
-    page.get_by_label("Preferred").select_option("")
+    page.get_by_role("combobox", name="Preferred").select_option("")
     motion = Counter(item.motion for item in report.items).most_common(1)[0][0]
-    page.get_by_label("Motion").select_option(motion)
+    page.get_by_role("combobox", name="Motion").select_option(motion)
     expect(lambda item: item.motion == motion)
-    page.get_by_label("Followed by").select_option("both")
+    page.get_by_role("combobox", name="Followed by").select_option("both")
     expect(lambda item: item.motion == motion and verdict_of(item) == "both")
 
 
@@ -249,14 +265,13 @@ def test_search_finds_words_in_any_order_and_siblings(visit, report):
     page = visit()
     item = report.items[4]
     words = item.text.split()
-    page.get_by_label("Search").fill(f"{words[-1].upper()} {words[1]}")
+    page.get_by_role("searchbox", name="Search").fill(f"{words[-1].upper()} {words[1]}")
     assert item.id in shown_ids(page)
     assert all(words[1] in other.text for other in report.items if other.id in shown_ids(page))
-    page.get_by_label("Search").fill("no such thing")
+    page.get_by_role("searchbox", name="Search").fill("no such thing")
     assert shown_ids(page) == []
     page.get_by_role("button", name="Clear").click()
     page.locator(f"[id='item-{item.id}'] .siblings").click()
-    page.wait_for_function("document.querySelector('output').textContent.startsWith('3 ')")
     assert shown_ids(page) == [other.id for other in report.items if other.image == item.image]
 
 

@@ -209,6 +209,18 @@ def test_batches_are_functions_of_the_step():
     assert dataset[5].heat.shape == (2, 1, 4, 8, 8)
 
 
+def test_a_finite_world_comes_back_every_epoch():
+    world = {"size": 16, "frames": 4}
+    finite = SpritesSource(SpritesData(world=world, clips=3), seed=3)
+    endless = SpritesSource(SpritesData(world=world), seed=3)
+    assert (finite[4].frames == finite[1].frames).all()
+    assert (finite[1].frames == endless[1].frames).all()
+    assert (endless[4].frames != endless[1].frames).any()
+    assert (finite[4].key, endless[4].key) == ("1", None)
+    dataset = BatchDataset(finite, 3, HeatmapSettings(), LatentSpec(12, 2))
+    assert torch.equal(dataset[0].heat, dataset[1].heat)
+
+
 def test_heat_belongs_to_the_clip_that_the_model_sees():
     source = SpritesSource(SpritesData(), seed=3)
     dataset = BatchDataset(source, 4, HeatmapSettings(scale=2.0, floor=0.1), LatentSpec(12, 2))

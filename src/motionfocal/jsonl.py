@@ -16,11 +16,9 @@ def read_jsonl(path: Path) -> list[Row]:
     Raises:
         DamagedFileError: any other line is not a JSON object.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    *lines, _unfinished = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            break
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

@@ -38,9 +38,12 @@ class ClipSource(Protocol):
 
 
 class SpritesData(Settings):
-    """Endless clips of the sprites world."""
+    """Clips of the sprites world."""
 
     kind: Literal["sprites"] = "sprites"
+    clips: int | None = Field(
+        None, ge=1, description="Different clips, which come back every epoch; unset: endless, none comes twice."
+    )
     world: SpritesSettings = Field(default_factory=SpritesSettings, description="What the world looks like.")
 
 
@@ -60,20 +63,22 @@ DataSettings = Annotated[SpritesData | FolderData, Field(discriminator="kind")]
 
 
 class SpritesSource:
-    """Clips drawn from the world on demand; held-out combinations never appear."""
+    """Clips drawn from the world when they are asked for; held-out combinations never appear."""
 
     def __init__(self, settings: SpritesData, seed: int) -> None:
-        self._world, self._seed = SpritesWorld(settings.world), seed
+        self._world, self._clips, self._seed = SpritesWorld(settings.world), settings.clips, seed
         world = settings.world
         self.shape = ClipShape(frames=world.frames, height=world.size, width=world.size, fps=world.fps)
 
     def __getitem__(self, index: int) -> Example:
         """See ``ClipSource``."""
+        index = index % self._clips if self._clips else index
         rng = np.random.default_rng((self._seed, index))
         scene = self._world.scene(rng)
         action = self._world.action(scene, rng, "train")
         frames = self._world.render(scene, action, rng)
-        return Example(frames, self._world.text(scene, action), self.shape.fps)
+        key = str(index) if self._clips else None
+        return Example(frames, self._world.text(scene, action), self.shape.fps, key)
 
 
 class FolderSource:

@@ -113,8 +113,9 @@ def generate(
 ) -> Gallery:
     """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is made.
 
-    Clips made with other settings or other ``weights`` (a hash of them) are made anew. ``upscale`` repeats pixels in the
-    written file, which small worlds need to survive chroma subsampling. ``progress`` is told how many clips are new.
+    Clips made with other settings or other ``weights`` (a hash of them) are made anew. ``upscale`` repeats pixels in
+    the written file, which small worlds need to survive chroma subsampling. ``progress`` is told how many clips are
+    done, first of those that were there.
     """
     made_by = GallerySettings(sampling=sampling, seed=seed, model=loaded.card.name, weights=weights).fingerprint()
     folder.mkdir(parents=True, exist_ok=True)

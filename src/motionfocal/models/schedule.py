@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ScheduleSettings(Settings):
-    """The paper's schedule: v-prediction on 1000 steps of lvdm's "linear" betas, which diffusers calls scaled_linear."""
+    """The paper's schedule: v-prediction, 1000 steps of lvdm's "linear" betas (diffusers' ``scaled_linear``)."""
 
     prediction_type: Literal["epsilon", "v_prediction"] = Field(
         "v_prediction", description="What the network predicts."

@@ -159,7 +159,7 @@ def _clip(path: Path, seen: Measurement) -> ModelClip:
         (
             Fact("looks like", seen.seen_motion),
             Fact("done of what was asked", ratio),
-            Fact("others stayed", "yes" if seen.right_sprite else f"off by {seen.others_deviation:.2f} diameters"),
+            Fact("others off by", f"{seen.others_deviation:.2f} diameters"),
             Fact("error of the ground", f"{seen.ground_error:.1f} grey levels"),
             Fact("error of the first frame", f"{seen.first_frame_error:.1f} grey levels"),
         ),
@@ -202,9 +202,9 @@ def _commands(entrants: tuple[Entrant, Entrant], folder: Path) -> tuple[str, ...
 
 def _notes(contest: Contest) -> tuple[str, ...]:
     notes = [
-        "One run of each model: the intervals cover the draw of the images and texts, not the draw of the training seed.",
-        "A small model on a synthetic world, at a fixed training budget. The rate over training shows whether the gap is a"
-        " head start or a higher ceiling; it says nothing about models that were trained to convergence.",
+        "One run of each model: the intervals cover the draw of the images and texts, not that of the training seed.",
+        "A small model on a synthetic world, at a fixed training budget. The rate over training shows whether the gap"
+        " is a head start or a higher ceiling; it says nothing about models that were trained to convergence.",
         "The oracle votes once a pair and knows the truth; the paper's score is a majority of five people. The two are"
         " not comparable as numbers.",
         "Flow cannot see a sprite fade, so 'vanishes' gets hardly any heat: look at it in the table of motions.",

@@ -107,13 +107,14 @@
   }
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(filter));
+  function search(words) {
+    form.reset();
+    form.elements.search.value = words;
+    filter();
+  }
+  find("#clear").addEventListener("click", () => search(""));
   for (const button of findAll(".siblings")) {
-    button.addEventListener("click", () => {
-      form.reset();
-      form.elements.search.value = button.dataset.image;
-      setTimeout(() => { filter(); form.scrollIntoView(); });
-    });
+    button.addEventListener("click", () => { search(button.dataset.image); form.scrollIntoView(); });
   }
 
   filter(); // a browser that reloads the page remembers what was chosen

@@ -1,6 +1,7 @@
 """Two models on one world: judged pair by pair, summed up, and written where a report finds it."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -85,10 +86,12 @@ def hold_contest(
 ) -> Contest:
     """Have the oracle compare two galleries of a world's benchmark; judgements made before are kept.
 
-    A clip that cannot be read costs its item, not the contest: it is among the failures.
+    A clip that cannot be read costs its item, not the contest: it is among the failures. (A clip that was judged and
+    has become unreadable since is an error: the figures would no longer be those of the judgements.)
 
     Raises:
         GalleryError: the galleries differ in their items, or not a single pair could be judged.
+        MediaError: a clip that was judged before cannot be read any more.
 
     """
     items = {item.id: item for item in benchmark.items()}
@@ -97,9 +100,12 @@ def hold_contest(
     outcome = judge_all(rater, comparisons, JudgementStore(out / JUDGEMENTS), progress)
     if not outcome.judgements:
         raise GalleryError(f"no pair could be judged; the first failed with: {outcome.failures[0].error}")
-    judged = [judgement.item for judgement in outcome.judgements]
     measured = {
-        gallery.model: {item: rater.measure(gallery.path(item), item) for item in judged} for gallery in (ours, theirs)
+        gallery.model: {
+            judgement.item: rater.measure(gallery.path(judgement.item), judgement.item)
+            for judgement in outcome.judgements
+        }
+        for gallery in (ours, theirs)
     }
     contest = _sum_up(ours.model, theirs.model, outcome.judgements, measured, outcome.failures)
     _save(contest, out)
@@ -129,12 +135,17 @@ def _sum_up(
     )
 
 
+def _without_nan(figures: dict[str, object]) -> dict[str, object]:
+    """JSON knows no NaN: what was not measured is null."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in figures.items()}
+
+
 def _save(contest: Contest, out: Path) -> None:
     """The figures as JSON and the oracle's measurements as JSONL, for people and other tools."""
     rewrite_jsonl(
         out / MEASUREMENTS,
         (
-            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **asdict(seen)}
+            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **_without_nan(asdict(seen))}
             for model, by_item in contest.measured.items()
             for item, seen in by_item.items()
         ),

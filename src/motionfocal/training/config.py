@@ -52,7 +52,7 @@ class TrainingConfig(Settings):
     seed: int = Field(0, ge=0, description="Draws weights, clips, timesteps, noise and dropped texts.")
     steps: int = Field(600, ge=1, description="Optimizer steps.")
     batch_size: int = Field(16, ge=1, description="Clips a step.")
-    threads: int | None = Field(None, ge=1, description="CPU threads of the networks; unset: all cores.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of networks and flow; unset: all cores.")
     workers: int = Field(0, ge=0, description="Processes that make batches ahead.")
     device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="Share of texts replaced by the empty one, for guidance.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import torch
 
 from motionfocal.data.batches import BatchDataset, TrainingBatch, batches
@@ -134,6 +135,7 @@ def train(config: TrainingConfig, source: ClipSource, run: Path, callbacks: Sequ
     _claim(run, config)
     if config.threads:
         torch.set_num_threads(config.threads)
+        cv2.setNumThreads(config.threads)
     trainer = Trainer(config, source)
     for path in checkpoints(run)[-1:]:
         trainer.resume(load_checkpoint(path))

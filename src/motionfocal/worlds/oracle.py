@@ -21,6 +21,8 @@ OTHERS_TOLERANCE = 0.3
 """Root mean square deviation, in sprite diameters, up to which another sprite counts as having stayed."""
 RATIO_RANGE = (0.5, 1.5)
 """Displacement over the asked displacement within which a motion counts as carried out."""
+AGREEMENT_MINIMUM = 0.3
+"""Agreement of all tracks below which a clip does something else on the way, such as cutting to the end."""
 DAMAGE_LIMIT = 16.0
 """Mean error of ground or first frame, in grey levels of 255, above which a clip counts as damaged."""
 
@@ -56,9 +58,10 @@ class Measurement:
 
     @property
     def followed(self) -> bool:
-        """The verdict: the right sprite did the right thing, far enough and not too far, and nothing was damaged."""
+        """The verdict: the right sprite did the right thing, all the way and not too far, and nothing was damaged."""
         enough = self.seen_motion == "still" or RATIO_RANGE[0] <= self.displacement_ratio <= RATIO_RANGE[1]
-        return self.right_sprite and self.right_motion and enough and self.undamaged
+        smooth = self.seen_motion == "still" or self.agreement >= AGREEMENT_MINIMUM
+        return self.right_sprite and self.right_motion and enough and smooth and self.undamaged
 
     @property
     def score(self) -> float:

@@ -1,0 +1,140 @@
+"""The command line as a person uses it: real files, real processes, errors that say what to do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motionfocal.jsonl import read_jsonl
+from motionfocal.video import probe, read_clip, read_image, write_clip
+
+WORLD = ["--set=data.world.size=16", "--set=data.world.frames=4"]
+SMALL = ["--set=model.width=16", "--set=model.text_width=16", "--set=batch_size=2", "--set=optimizer.warmup_steps=1"]
+
+
+def motionfocal(*arguments, fails=False):
+    command = [sys.executable, "-m", "motionfocal", *map(str, arguments)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (out.returncode != 0) == fails, out.stdout + out.stderr
+    assert "Traceback" not in out.stderr, out.stderr
+    return out.stdout + out.stderr
+
+
+def moving_square(path: Path, frames: int = 6):
+    rng = np.random.default_rng(0)
+    ground = rng.integers(90, 160, (48, 64, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
+    clip = np.stack([ground] * frames)
+    for t in range(frames):
+        clip[t, 30:60, 20 + 5 * t : 50 + 5 * t] = ground[:30, :30][::-1]
+    write_clip(path, clip, 8)
+
+
+def test_heatmap_writes_overlays_and_goes_on_past_bad_clips(tmp_path):
+    clips = tmp_path / "clips"
+    moving_square(clips / "good.mp4")
+    moving_square(clips / "other.mp4")
+    (clips / "empty.mp4").write_bytes(b"")
+    (clips / "text.mp4").write_text("this is no video")
+    write_clip(clips / "single.mp4", np.zeros((1, 32, 32, 3), np.uint8), 8)
+    whole = (clips / "good.mp4").read_bytes()
+    (clips / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    said = motionfocal("heatmap", clips, "--out", tmp_path / "heat", fails=True)
+    assert "4 clips failed" in said
+    for name in ("empty.mp4", "text.mp4", "single.mp4", "cut.mp4"):
+        assert name in said
+    for name in ("good", "other"):
+        assert read_clip(tmp_path / "heat" / f"{name}.mp4").frames.shape == (6, 96, 128, 3)
+        assert read_image(tmp_path / "heat" / f"{name}.png").shape[2] == 3
+    assert "moving share" in said
+
+
+def test_the_moving_share_is_that_of_the_moving_object(tmp_path):
+    moving_square(tmp_path / "square.mp4")
+    said = motionfocal("heatmap", tmp_path / "square.mp4", "--out", tmp_path / "heat")
+    share = float(next(line for line in said.splitlines() if "square.mp4" in line).split("%")[0].split()[-1])
+    assert 5 < share < 30  # the square covers 7 %, and a heatmap lights where it comes from and goes to
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["heatmap", "nowhere.mp4"], "nowhere.mp4"),
+        (["heatmap", "x.mp4", "--estimator", "raft_huge"], "raft_huge"),
+        (["heatmap", "x.mp4", "--scale", "big"], "--scale"),
+        (["train", "nonsense", "--out", "run"], "recipes: clips, sprites"),
+        (["train", "sprites", "--out", "run", "--set", "loss.strenght=2"], "loss.strenght"),
+        (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),
+        (["animate", "--world", "--model", "nowhere"], "not a run folder"),
+        (["animate"], "IMAGE and TEXT"),
+        (["judge", "a", "b"], "origin.json"),
+        (["report", "nowhere"], "no comparison here"),
+    ],
+)
+def test_errors_say_what_was_wrong(arguments, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert named in motionfocal(*arguments, fails=True)
+
+
+def test_show_prints_the_resolved_config(tmp_path):
+    said = motionfocal("train", "sprites", "--out", tmp_path / "run", "--show", "--set", "loss.strength=2.5")
+    assert "strength: 2.5" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_readmes_way_from_training_to_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    validation = ["--set=validation.images=2", "--set=validation.texts=1", "--set=validation.steps=2"]
+    for name, weighting in (("motif", "paper"), ("plain", "none")):
+        arguments = [*WORLD, *SMALL, *validation, "--set=steps=3", f"--set=name={name}"]
+        motionfocal("train", "sprites", "--out", f"runs/{name}", *arguments, f"--set=loss.weighting={weighting}")
+        motionfocal("animate", "--world", "--model", f"runs/{name}", "--images", 2, "--texts", 2, "--steps", 2)
+    said = motionfocal("judge", "runs/motif/gallery", "runs/plain/gallery", "--out", "runs/comparison")
+    assert "TI2V score" in said
+    assert "text followed" in said
+    assert "4 pairs" in said
+    again = motionfocal("judge", "runs/motif/gallery", "runs/plain/gallery", "--out", "runs/comparison")
+    assert "TI2V score" in again
+    assert len(read_jsonl(Path("runs/comparison/judgements.jsonl"))) == 4
+    summary = json.loads(Path("runs/comparison/summary.json").read_text())
+    assert set(summary["followed"]) == {"motif", "plain"}
+    motionfocal("report", "runs/comparison")
+    page = Path("runs/comparison/report.html").read_text()
+    assert "TI2V" in page
+    assert page.count("scene0000_") >= 2
+
+
+@pytest.mark.slow
+def test_real_clips_train_a_model_that_animates_a_real_image(ti2v_bench, tmp_path):
+    said = motionfocal(
+        "train", "clips", "--out", tmp_path / "run", "--set", f"data.videos={ti2v_bench / 'videos' / 'motif'}",
+        "--set", f"data.captions={ti2v_bench / 'prompt.csv'}", "--set=steps=3", "--set=validation.steps=2",
+        "--set=optimizer.warmup_steps=1", "--set=model.width=16",
+    )  # fmt: skip
+    assert "model in" in said
+    clip = tmp_path / "car.mp4"
+    image = ti2v_bench / "images" / "aerial_car1.png"
+    motionfocal("animate", image, "a car moving forward", "--model", tmp_path / "run", "--out", clip, "--steps", 2)
+    info = probe(clip)
+    assert (info.width, info.height, info.frames) == (256, 256, 16)
+
+
+def test_real_clips_have_heatmaps(ti2v_bench, tmp_path):
+    clips = sorted((ti2v_bench / "videos" / "motif").glob("*.mp4"))[:3]
+    said = motionfocal("heatmap", *clips, "--out", tmp_path)
+    assert all(clip.name[:20] in said for clip in clips)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+@pytest.mark.slow
+def test_a_small_demo_runs_and_goes_on(tmp_path):
+    arguments = ["demo", "--out", tmp_path, "--steps", 2, "--images", 1, "--texts", 2, "--no-open"]
+    said = motionfocal(*arguments)
+    assert "follows" in said
+    assert (tmp_path / "comparison" / "report.html").is_file()
+    before = (tmp_path / "motif" / "metrics.jsonl").read_text()
+    motionfocal(*arguments)
+    assert (tmp_path / "motif" / "metrics.jsonl").read_text() == before
