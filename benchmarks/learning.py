@@ -45,8 +45,9 @@ def main() -> None:
         "| family | weights | CPU s a step | steps | held-out loss | held-out moving loss |\n|---|---|---|---|---|---|"
     )
     for name, overrides in FAMILIES.items():
-        base = [o for o in overrides]
-        config = load_config(None if overrides else recipe("sprites"), ["loss.weighting=none", "batch_size=8", *base])
+        config = load_config(
+            None if overrides else recipe("sprites"), ["loss.weighting=none", "batch_size=8", *overrides]
+        )
         trainer = Trainer(config, SpritesSource(SpritesData(), 0))
         started = time.process_time()
         while (spent := time.process_time() - started) < budget:
@@ -54,7 +55,8 @@ def main() -> None:
         weights = sum(parameter.numel() for parameter in trainer.network.parameters())
         diffusion, moving = held_out_losses(trainer)
         print(
-            f"| {name} | {weights / 1e6:.2f} M | {spent / trainer.step:.2f} | {trainer.step} | {diffusion:.4f} | {moving:.4f} |"
+            f"| {name} | {weights / 1e6:.2f} M | {spent / trainer.step:.2f} | {trainer.step}"
+            f" | {diffusion:.4f} | {moving:.4f} |"
         )
 
 

@@ -30,7 +30,7 @@ def loaded():
     with torch.no_grad():
         rng = torch.Generator().manual_seed(1)
         for parameter in model.network.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
     model.network.eval()
     return LoadedModel(card, model)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def wake(model):
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.network.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
     model.network.eval()
 
 
@@ -236,7 +237,7 @@ def test_learning_rate_warms_up_and_decays():
     assert rates[0] == pytest.approx(0.5, rel=0.01)
     assert max(rates) <= 1
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
-    assert all(a >= b for a, b in zip(rates[1:], rates[2:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[1:]))
 
 
 def test_a_run_leaves_everything_that_it_should(tmp_path):
