@@ -31,7 +31,7 @@ from motionfocal.worlds.benchmark import SpritesBenchmark
 ARMS = {"motif": (), "baseline": ("loss.weighting=none",)}
 """The two models, and what sets each apart from the recipe."""
 
-GUIDANCE = 3.0
+GUIDANCE = 2.0
 """Guidance of the demo's clips: the paper's 7.5 is for latents of photographs; see docs/choices.md."""
 
 

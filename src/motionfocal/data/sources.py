@@ -67,17 +67,24 @@ class SpritesSource:
 
     def __init__(self, settings: SpritesData, seed: int) -> None:
         self._world, self._clips, self._seed = SpritesWorld(settings.world), settings.clips, seed
+        self._drawn: dict[int, Example] = {}
         world = settings.world
         self.shape = ClipShape(frames=world.frames, height=world.size, width=world.size, fps=world.fps)
 
     def __getitem__(self, index: int) -> Example:
         """See ``ClipSource``."""
-        index = index % self._clips if self._clips else index
+        if self._clips is None:
+            return self._draw(index, key=None)
+        index %= self._clips
+        if index not in self._drawn:
+            self._drawn[index] = self._draw(index, key=str(index))
+        return self._drawn[index]
+
+    def _draw(self, index: int, key: str | None) -> Example:
         rng = np.random.default_rng((self._seed, index))
-        scene = self._world.scene(rng)
+        scene = self._world.scene_for(1, rng, "train")
         action = self._world.action(scene, rng, "train")
         frames = self._world.render(scene, action, rng)
-        key = str(index) if self._clips else None
         return Example(frames, self._world.text(scene, action), self.shape.fps, key)
 
 

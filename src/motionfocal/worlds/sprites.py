@@ -40,8 +40,8 @@ _BENCHMARK = 0xBE
 """A third seed that keeps a benchmark's scenes apart from all training clips, whatever their seeds."""
 _SCENES_TRIED = 1000
 """How often a scene is drawn anew for lack of allowed actions, before that counts as impossible."""
-_RADIUS = 0.089
-"""Radius of a sprite as a share of the frame's side: a circle then covers 2.5 % of the area."""
+_RADIUS = 0.075
+"""Radius of a sprite as a share of the frame's side: a circle then covers 1.8 % of the area."""
 
 
 class SpritesSettings(Settings):
@@ -118,7 +118,10 @@ class SpritesWorld:
         return int(np.ceil(_PATH * self.settings.size)) + 1 if self.settings.camera == "pan" else 0
 
     def scene(self, rng: np.random.Generator) -> Scene:
-        """Draw a ground and sprites of different colours that do not touch, each with room for every motion."""
+        """Draw a ground and sprites of different colours that do not touch, each with room for every motion.
+
+        Under a pan the room is that of a still camera: a sprite that goes against the camera may leave the frame.
+        """
         size = self.settings.size
         radius = _RADIUS * size
         colours = rng.permutation(list(COLOURS))[: self.settings.sprites]
@@ -230,7 +233,7 @@ class SpritesWorld:
         found: list[WorldItem] = []
         for index in range(images):
             rng = np.random.default_rng((seed, index, _BENCHMARK))
-            scene = self._scene_for(texts, rng, combinations)
+            scene = self.scene_for(texts, rng, combinations)
             actions: list[Action] = []
             while len(actions) < texts:
                 action = self.action(scene, rng, combinations)
@@ -239,10 +242,10 @@ class SpritesWorld:
             found += [WorldItem(_item_id(index, scene, a), scene, a, self.text(scene, a)) for a in actions]
         return found
 
-    def _scene_for(
+    def scene_for(
         self, texts: int, rng: np.random.Generator, combinations: Literal["train", "held_out", "any"]
     ) -> Scene:
-        """The first scene drawn that allows so many different actions."""
+        """The first scene drawn that allows so many different actions; ConfigError when none seems to."""
         cameras = len(_DIRECTIONS) if self.settings.camera == "pan" else 1
         share = self.settings.still_share
         for _ in range(_SCENES_TRIED):
@@ -292,7 +295,7 @@ def _frame_coverage(sprite: Sprite, motion: Motion, pan: tuple[int, int], u: flo
     elif motion == "jump":
         y -= path * np.sin(np.pi * u)
     elif motion == "vanish":
-        opacity = 1 - u
+        opacity = max(0.0, 1 - 2 * u)
     pan_x, pan_y = _pan_shift(pan, u, size)
     return np.float32(opacity) * coverage(sprite.shape, x - pan_x, y - pan_y, radius, size)
 
