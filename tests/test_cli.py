@@ -64,6 +64,7 @@ def test_the_moving_share_is_that_of_the_moving_object(tmp_path):
         (["heatmap", "nowhere.mp4"], "nowhere.mp4"),
         (["heatmap", "x.mp4", "--estimator", "raft_huge"], "raft_huge"),
         (["heatmap", "x.mp4", "--scale", "big"], "--scale"),
+        (["heatmap", "a/x.mp4", "b/x.webm"], "the same name"),
         (["train", "nonsense", "--out", "run"], "recipes: clips, sprites"),
         (["train", "sprites", "--out", "run", "--set", "loss.strenght=2"], "loss.strenght"),
         (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),

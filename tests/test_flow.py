@@ -1,5 +1,6 @@
 """Flow: known shifts come back at every size and both ways; the registry; RAFT as torchvision builds it."""
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -178,3 +179,18 @@ def test_raft_by_name_loads_published_weights_once(monkeypatch: pytest.MonkeyPat
         assert estimate_flow(frames, "raft_small").shape == (1, 32, 32, 2)
     assert isinstance(load_raft("large"), zoo.RAFT)
     assert asked == [zoo.Raft_Small_Weights.DEFAULT, zoo.Raft_Large_Weights.DEFAULT]
+
+
+def test_raft_without_torchvision_or_weights_says_what_to_do(monkeypatch):
+    from motionfocal.errors import UnavailableError
+    from motionfocal.motion import raft
+
+    def no_network(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models.optical_flow.raft_small", no_network)
+    with pytest.raises(UnavailableError, match="no route to host"):
+        raft.load_raft("small")
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(UnavailableError, match="pip install"):
+        raft.load_raft("large")

@@ -47,3 +47,7 @@ class DamagedFileError(MotionFocalError):
 
 class TrainingError(MotionFocalError):
     """Training cannot go on. The text names the step."""
+
+
+class UnavailableError(MotionFocalError):
+    """Something optional is not on this machine: an extra, or weights. The text says how to get it."""

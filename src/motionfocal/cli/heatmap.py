@@ -35,6 +35,7 @@ def run(
 ) -> None:
     """Write ``<clip>.mp4`` and ``<clip>.png`` for every clip, print its moving share, list what failed."""
     paths = list(_videos(clips))
+    _require_different_names(paths)
     table = Table("clip", "frames", "size", "fps", "moving share", "note")
     failures: list[str] = []
     with progress_bar() as progress:
@@ -63,6 +64,17 @@ def _one(path: Path, out: Path, settings: HeatmapSettings, frames: int | None, s
     count, height, width = heat.shape
     notes = "; ".join(str(warning.message) for warning in caught)
     return [str(count), f"{width}x{height}", f"{clip.fps:g}", f"{100 * moving_share(heat):.1f} %", notes]
+
+
+def _require_different_names(paths: Sequence[Path]) -> None:
+    """Refuse clips whose overlays would overwrite one another."""
+    by_stem: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in by_stem:
+            raise ManifestError(
+                f"{by_stem[path.stem]} and {path} have the same name; run once for each, with another --out"
+            )
+        by_stem[path.stem] = path
 
 
 def _videos(paths: Sequence[Path]) -> Iterator[Path]:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from motionfocal.errors import UnavailableError
+
 RaftSize = Literal["large", "small"]
 
 # Four correlation levels on features at an eighth of the size: below 128 pixels the last level is empty.
@@ -16,12 +18,23 @@ _SMALLEST_SIDE = 128
 
 
 def load_raft(size: RaftSize) -> nn.Module:
-    """Torchvision's RAFT with its published weights, which torchvision downloads at first use."""
-    from torchvision.models import optical_flow as zoo
+    """Torchvision's RAFT with its published weights, which torchvision downloads at first use.
 
-    if size == "large":
-        return zoo.raft_large(weights=zoo.Raft_Large_Weights.DEFAULT, progress=False)
-    return zoo.raft_small(weights=zoo.Raft_Small_Weights.DEFAULT, progress=False)
+    Raises UnavailableError when torchvision is not installed or the weights cannot be fetched.
+    """
+    try:
+        from torchvision.models import optical_flow as zoo
+    except ImportError as error:
+        raise UnavailableError("RAFT needs torchvision: pip install 'motionfocal[raft]'") from error
+    try:
+        if size == "large":
+            return zoo.raft_large(weights=zoo.Raft_Large_Weights.DEFAULT, progress=False)
+        return zoo.raft_small(weights=zoo.Raft_Small_Weights.DEFAULT, progress=False)
+    except OSError as error:
+        raise UnavailableError(
+            f"RAFT's weights could not be fetched ({error}); on a machine without network, put torchvision's file"
+            " into torch.hub's checkpoints folder, or use --estimator farneback or dis"
+        ) from error
 
 
 class Raft:

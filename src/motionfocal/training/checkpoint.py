@@ -5,7 +5,6 @@ random stream; what is left are the weights, their average and the optimizer.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import TypedDict
 
@@ -58,8 +57,3 @@ def load_checkpoint(path: Path) -> TrainingState:
     except Exception as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({error}); delete it to resume from an older one") from error
     return state
-
-
-def delete_checkpoints(run: Path) -> None:
-    """Forget the training state of a finished run."""
-    shutil.rmtree(run / "checkpoints", ignore_errors=True)
