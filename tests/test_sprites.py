@@ -45,7 +45,7 @@ def test_sprites_are_small_apart_and_of_different_colours(world: SpritesWorld, s
     first = world.masks(scene, Action(0, "still"))[:, 0]
     assert len(scene.sprites) == world.settings.sprites
     assert (first.sum((1, 2)) <= 0.03 * world.settings.size**2).all()
-    assert (first.sum((1, 2)) >= 0.015 * world.settings.size**2).all()
+    assert (first.sum((1, 2)) >= 0.011 * world.settings.size**2).all()
     assert ((first > 0).sum(0) <= 1).all()
     assert len({sprite.colour for sprite in scene.sprites}) == len(scene.sprites)
 
@@ -136,16 +136,19 @@ def test_motions_do_what_their_names_say(motion: Motion) -> None:
     else:
         ratio = {"grow": 1.5**2, "shrink": 0.6**2, "vanish": 0.0}[motion]
         assert area[-1] / area[0] == pytest.approx(ratio, abs=0.05)
-        assert (np.diff(area) > 0).all() if motion == "grow" else (np.diff(area) < 0).all()
-        np.testing.assert_allclose(centre[:-1], centre[:1].repeat(8, 0), atol=0.15)
+        until = 5 if motion == "vanish" else 9  # a sprite has vanished by the middle of the clip
+        assert (np.diff(area[:until]) > 0).all() if motion == "grow" else (np.diff(area[:until]) < 0).all()
+        visible = area > 0.01 * area[0]
+        np.testing.assert_allclose(centre[visible], centre[:1].repeat(visible.sum(), 0), atol=0.15)
+        assert visible.sum() == (4 if motion == "vanish" else 9)
 
 
 @pytest.mark.parametrize("motion", STEPS)
 def test_flow_of_a_clip_goes_where_its_text_says(motion: Motion) -> None:
-    here = world(size=96, frames=5)
+    here = world(size=96, frames=9)  # 2.4 pixels a frame
     scene = here.scene(np.random.default_rng(1))
     action = Action(0, motion)
-    flow = estimate_flow(here.render(scene, action), estimator="farneback")
+    flow = estimate_flow(here.render(scene, action), estimator="dis")
     moving = here.moving_mask(scene, action)[:-1]
     inside = flow[moving].mean(0)
     assert inside @ STEPS[motion] > 1
