@@ -18,7 +18,12 @@ from motionfocal.motion import HeatmapSettings, heatmap_of, moving_share
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.textured import textured_clip
 
-SIZES = {"64x64": (64, 64), "128x128": (128, 128), "320x512": (320, 512)}
+SIZES = {
+    "64x64": ((64, 64), 6.0, (1.5, 0.7), 2.0),
+    "128x128": ((128, 128), 10.0, (3.0, 1.0), 3.0),
+    "320x512": ((320, 512), 24.0, (6.0, 2.0), 5.0),
+}
+"""Size, radius of the disc, its velocity and the camera's speed in pixels a frame."""
 CASES = {
     "still, raw": ("still", "raw"),
     "still, compensated": ("still", "compensated"),
@@ -27,10 +32,13 @@ CASES = {
 }
 
 
-def aucs(estimator: str, size: tuple[int, int], camera: str, mode: str, seeds: int) -> list[float]:
+def aucs(estimator: str, name: str, camera: str, mode: str, seeds: int) -> list[float]:
+    size, radius, velocity, speed = SIZES[name]
     found = []
     for seed in range(seeds):
-        clip = textured_clip(size, camera=camera, length=3, seed=seed)
+        clip = textured_clip(
+            size, radius=radius, velocity=velocity, camera=camera, camera_speed=speed, length=3, seed=seed
+        )
         heat = heatmap_of(clip.frames, HeatmapSettings(estimator=estimator, camera=mode))
         found.append(float(roc_auc_score(clip.masks.ravel(), heat.ravel())))
     return found
@@ -45,10 +53,10 @@ def main() -> None:
     print(f"AUC, mean [worst] of {seeds} clips; seconds of CPU a 16-frame clip, both directions")
     print("| estimator, size | " + " | ".join(CASES) + " | seconds |\n" + "|---" * (len(CASES) + 2) + "|")
     for estimator in ("dis", "farneback"):
-        for name, size in SIZES.items():
+        for name, (size, *_) in SIZES.items():
             cells = []
             for camera, mode in CASES.values():
-                values = aucs(estimator, size, camera, mode, seeds)
+                values = aucs(estimator, name, camera, mode, seeds)
                 cells.append(f"{np.mean(values):.4f} [{min(values):.3f}]")
             frames = textured_clip(size, length=16, seed=0).frames
             started = time.process_time()
@@ -56,7 +64,7 @@ def main() -> None:
             print(f"| {estimator} {name} | {' | '.join(cells)} | {time.process_time() - started:.2f} |")
     print("\nshare lit in a still clip with sensor noise of 4 grey levels, worst of the seeds")
     for estimator in ("dis", "farneback"):
-        for name, size in SIZES.items():
+        for name, (size, *_) in SIZES.items():
             shares = []
             for seed in range(seeds):
                 frames = textured_clip(size, length=4, seed=seed).frames[:1].repeat(4, axis=0)

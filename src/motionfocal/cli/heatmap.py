@@ -36,25 +36,32 @@ def run(
     """Write ``<clip>.mp4`` and ``<clip>.png`` for every clip, print its moving share, list what failed."""
     paths = list(_videos(clips))
     _require_different_names(paths)
-    table = Table("clip", "frames", "size", "fps", "moving share", "note")
+    table = Table("clip", "frames", "size", "fps", "moving share")
+    notes: list[str] = []
     failures: list[str] = []
     with progress_bar() as progress:
         task = progress.add_task("heatmaps", total=len(paths), note="")
         for path in paths:
             try:
-                table.add_row(path.name, *_one(path, out, settings, frames, stride))
+                cells, warned = _one(path, out, settings, frames, stride)
+                table.add_row(path.name, *cells)
+                notes += [f"{path.name}: {text}" for text in warned]
             except MotionFocalError as error:
                 failures.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             progress.advance(task)
     console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(f"overlays in {out}")
     list_failures("clips", failures)
     if failures:
         raise SystemExit(1)
 
 
-def _one(path: Path, out: Path, settings: HeatmapSettings, frames: int | None, stride: int) -> list[str]:
-    """Heat up one clip; the cells of its row."""
+def _one(
+    path: Path, out: Path, settings: HeatmapSettings, frames: int | None, stride: int
+) -> tuple[list[str], list[str]]:
+    """Heat up one clip; the cells of its row, and what there was to warn of."""
     clip = read_clip(path, frames=frames, stride=stride)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -62,8 +69,8 @@ def _one(path: Path, out: Path, settings: HeatmapSettings, frames: int | None, s
     write_clip(out / f"{path.stem}.mp4", overlay(clip.frames, heat), clip.fps)
     write_image(out / f"{path.stem}.png", filmstrip(clip.frames, heat))
     count, height, width = heat.shape
-    notes = "; ".join(str(warning.message) for warning in caught)
-    return [str(count), f"{width}x{height}", f"{clip.fps:g}", f"{100 * moving_share(heat):.1f} %", notes]
+    cells = [str(count), f"{width}x{height}", f"{clip.fps:g}", f"{100 * moving_share(heat):.1f} %"]
+    return cells, [str(warning.message) for warning in caught]
 
 
 def _require_different_names(paths: Sequence[Path]) -> None:
