@@ -383,3 +383,14 @@ def test_training_on_a_folder_runs_end_to_end(tmp_path):
     assert len(losses(tmp_path / "run")) == 3
     assert not read_jsonl(tmp_path / "run" / "validation.jsonl")
     assert (tmp_path / "run" / "samples" / "step-000003.png").is_file()
+
+
+def test_at_the_real_size_it_is_videocrafter2s_unet():
+    """1,413,284,420 weights and 1,484 tensors, and 11,520 weights more for the image's four channels."""
+    from motionfocal.models.videocrafter import VideoCrafterUNet
+
+    with torch.device("meta"):
+        network = VideoCrafterUNet(4, (320, 640, 1280, 1280), text_width=1024, head_width=64, layers=2)
+    weights = list(network.parameters())
+    assert sum(weight.numel() for weight in weights) == 1_413_284_420 + 11_520
+    assert len(weights) == 1_484

@@ -23,6 +23,7 @@ from motionfocal.report.contents import (
     ReportItem,
     TrainingCurve,
 )
+from motionfocal.report.page import setting_differences
 from motionfocal.study.contest import Contest
 from motionfocal.study.statistics import Interval, followed_rate
 from motionfocal.training.config import TrainingConfig, dump_config, load_config
@@ -86,10 +87,21 @@ def _summary(contest: Contest, configs: dict[str, TrainingConfig]) -> tuple[str,
         f" {100 * gain.high:+.1f}), on {row.items} held-out pairs of image and text.",
         f"Shown both clips of a pair, the oracle prefers {row.model} in {_percent(row.item_score)} of the pairs.",
     ]
-    if configs:
-        steps = " and ".join(f"{config.steps} steps ({name})" for name, config in configs.items())
-        sentences.append(f"Both were trained from scratch on the same clips and the same noise for {steps}.")
-    return tuple(sentences)
+    return (*sentences, *_training_sentences((row.model, row.baseline), configs))
+
+
+def _training_sentences(models: tuple[str, str], configs: dict[str, TrainingConfig]) -> list[str]:
+    """How the two were trained, and in what that differed; nothing where a run is not there."""
+    if set(configs) != set(models):
+        return []
+    steps = [configs[model].steps for model in models]
+    dumped = {model: dump_config(config) for model, config in configs.items()}
+    differences = [d for d in setting_differences(dumped, models) if d.key != "name"]
+    told = "; ".join(f"{d.key}: {' against '.join(d.values)}" for d in differences) or "nothing but the name"
+    return [
+        f"Both were trained from scratch for {' and '.join(dict.fromkeys(map(str, steps)))} steps."
+        f" What sets them apart is {told}."
+    ]
 
 
 def _headlines(contest: Contest) -> tuple[Headline, ...]:
@@ -207,7 +219,6 @@ def _notes(contest: Contest) -> tuple[str, ...]:
         " is a head start or a higher ceiling; it says nothing about models that were trained to convergence.",
         "The oracle votes once a pair and knows the truth; the paper's score is a majority of five people. The two are"
         " not comparable as numbers.",
-        "Flow cannot see a sprite fade, so 'vanishes' gets hardly any heat: look at it in the table of motions.",
     ]
     if contest.failures:
         notes.append(f"{len(contest.failures)} pairs could not be judged because a clip was unreadable.")
