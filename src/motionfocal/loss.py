@@ -166,12 +166,13 @@ def _clip_mean(values: Tensor, generated: Tensor | None) -> Tensor:
 
 
 def _stats(squared: Tensor, heat: Tensor, weight: Tensor, generated: Tensor | None) -> LossStats:
+    cells = squared.sum_to_size(heat.shape) / (squared.numel() // heat.numel())  # the channels' mean, once
     moving = (heat > MOVING).float()
     counted = moving if generated is None else moving * generated.float()
-    moving_loss = (squared * counted).sum() / counted.expand_as(squared).sum()
+    moving_loss = (cells * counted).sum() / counted.sum()
     return LossStats(
         mean_weight=_mean(weight, generated),
         moving_share=_mean(moving, generated),
         moving_loss=moving_loss,
-        loss_ratio=moving_loss / _mean(squared, generated),
+        loss_ratio=moving_loss / _mean(cells, generated),
     )
