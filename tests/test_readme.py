@@ -1,0 +1,56 @@
+"""What the README shows works as it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from motionfocal.cli import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+LINES = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.startswith("motionfocal ")
+]
+
+
+def test_the_snippet_computes_a_loss():
+    snippet = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    rng = np.random.default_rng(0)
+    names = {
+        "frames": rng.integers(0, 256, (9, 64, 64, 3), dtype=np.uint8),
+        "prediction": torch.randn(1, 48, 3, 4, 4, requires_grad=True),
+        "target": torch.randn(1, 48, 3, 4, 4),
+    }
+    exec(snippet, names)
+    assert names["prediction"].grad is not None
+    assert names["weight"].shape == (3, 4, 4)
+    assert names["out"].total > names["out"].diffusion
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_and_option_exists(line):
+    """Each line with --help: an unknown command, or an option that the help does not list, fails."""
+    verb, *rest = shlex.split(line)[1:]
+    said = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+    assert said.exit_code == 0
+    for word in rest:
+        if word.startswith("--"):
+            assert word in said.output
+
+
+def test_there_are_commands_to_check():
+    assert len(LINES) >= 8
+    assert {line.split()[1] for line in LINES} == {"heatmap", "train", "animate", "judge", "report"}
+
+
+def test_the_make_targets_exist():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M)
