@@ -22,6 +22,15 @@ def ti2v_bench() -> Path:
     return shared / "ti2v_bench"
 
 
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs of the reference networks and samplers, as safetensors."""
+    shared = find_shared()
+    if shared is None or not (shared / "golden").is_dir():
+        pytest.skip("the golden fixtures are not here: set MOTIONFOCAL_SHARED to the folder that holds golden/")
+    return shared / "golden"
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from motionfocal.errors import GalleryError
+from motionfocal.errors import GalleryError, ShapeError
 from motionfocal.generation.gallery import Gallery, Item, generate, item_seed
 from motionfocal.generation.origin import load_origin
 from motionfocal.generation.sampler import SamplingSettings, sample
@@ -76,6 +77,45 @@ def test_the_schedule_is_lvdms():
     scheduler.set_timesteps(50)
     assert scheduler.timesteps.tolist() == list(range(981, 0, -20))
     assert scheduler.alphas_cumprod[-1].item() == pytest.approx(0.00466, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def reference(golden):
+    return load_file(golden / "ddim_v_reference.safetensors")
+
+
+def test_betas_and_timesteps_are_the_references(reference):
+    scheduler = ScheduleSettings().scheduler()
+    torch.testing.assert_close(scheduler.alphas_cumprod, reference["alphas_cumprod"], rtol=1e-5, atol=1e-6)
+    for steps in (10, 25, 50):
+        scheduler.set_timesteps(steps)
+        assert torch.equal(scheduler.timesteps.flip(0), reference[f"ddim_timesteps_uniform_{steps}"])
+
+
+@pytest.mark.parametrize("index", [0, 1, 25, 49])
+def test_a_guided_ddim_step_is_the_references(reference, index):
+    scheduler = ScheduleSettings().scheduler()
+    scheduler.set_timesteps(50)
+    timestep = reference["ddim_timesteps_uniform_50"][index]
+    unconditional, conditional = reference["step.out_uncond"], reference["step.out_cond"]
+    guided = unconditional + 7.5 * (conditional - unconditional)
+    stepped = scheduler.step(guided, timestep, reference["step.x"])
+    for ours, theirs in (("prev_sample", "x_prev"), ("pred_original_sample", "pred_x0")):
+        expected = reference[f"v_uniform.step{index}.{theirs}"]
+        torch.testing.assert_close(getattr(stepped, ours), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_noising_and_the_velocity_are_the_references(reference):
+    scheduler = ScheduleSettings().scheduler()
+    clean, noise, timestep = (reference[f"v.{name}"] for name in ("x0", "eps", "t"))
+    close = {"rtol": 1e-4, "atol": 2e-5}
+    torch.testing.assert_close(scheduler.add_noise(clean, noise, timestep), reference["v.q_sample"], **close)
+    torch.testing.assert_close(scheduler.get_velocity(clean, noise, timestep), reference["v.target"], **close)
+
+
+def test_images_of_another_size_are_refused(loaded):
+    with pytest.raises(ShapeError, match=r"\[B,16,16,3\]"):
+        sample(loaded, np.zeros((1, 16, 20, 3), np.uint8), ["a"], [0], QUICK)
 
 
 def test_a_gallery_holds_a_clip_and_a_row_for_every_item(loaded, tmp_path):

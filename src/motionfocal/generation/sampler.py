@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from motionfocal.errors import ShapeError
 from motionfocal.models.build import LoadedModel
 from motionfocal.settings import Settings
 
@@ -25,16 +26,19 @@ def sample(
     texts: Sequence[str],
     seeds: Sequence[int],
     settings: SamplingSettings,
-    fps: float | None = None,
     after_step: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
     """Animate images uint8 ``[B,H,W,3]`` of the model's size, each by its text: frames uint8 ``[B,T,H,W,3]``.
 
     Each clip's noise is drawn from its own seed, so a clip does not depend on its neighbours in the batch.
-    ``fps`` is the rate to ask the model for; unset, the one of its training. The first frame of the result is the
-    model's, not a copy of the image.
+    The first frame of the result is the model's, not a copy of the image.
+
+    Raises:
+        ShapeError: the images are not of the model's size.
     """
     model, shape = loaded.model, loaded.card.shape
+    if images.shape[1:] != (shape.height, shape.width, 3):
+        raise ShapeError(f"images {images.shape} do not fit the model: [B,{shape.height},{shape.width},3]")
     device = next(model.network.parameters()).device
     frames, height, width = model.spec.grid(shape.frames, shape.height, shape.width)
     size = (model.spec.channels, frames, height, width)
@@ -44,7 +48,7 @@ def sample(
     count = len(texts)
     guided = settings.guidance_scale > 1
     pictures = torch.from_numpy(images).to(device)
-    rates = torch.full((count,), fps or shape.fps, device=device)
+    rates = torch.full((count,), shape.fps, device=device)
     condition = model.condition(
         torch.cat([pictures, pictures]) if guided else pictures,
         [*([""] * count if guided else []), *texts],
