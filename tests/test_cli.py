@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motionfocal.cli import heatmap
 from motionfocal.jsonl import read_jsonl
 from motionfocal.video import probe, read_clip, read_image, write_clip
 
@@ -56,6 +57,18 @@ def test_the_moving_share_is_that_of_the_moving_object(tmp_path):
     said = motionfocal("heatmap", tmp_path / "square.mp4", "--out", tmp_path / "heat")
     share = float(next(line for line in said.splitlines() if "square.mp4" in line).split("%")[0].split()[-1])
     assert 5 < share < 30  # the square covers 7 %, and a heatmap lights where it comes from and goes to
+
+
+def test_a_clip_too_long_for_memory_is_refused_with_a_way_out(tmp_path, monkeypatch):
+    moving_square(tmp_path / "long.mp4", frames=12)
+    monkeypatch.setattr(heatmap, "MOST_PIXELS", 128 * 96 * 8)
+    settings = heatmap.settings_of("farneback", "robust", "raw", 0.5)
+    with pytest.raises(SystemExit):
+        heatmap.run([tmp_path / "long.mp4"], tmp_path / "none", settings, None, 1)
+    assert not list(tmp_path.glob("none/*"))
+    heatmap.run([tmp_path / "long.mp4"], tmp_path / "few", settings, 8, 1)
+    heatmap.run([tmp_path / "long.mp4"], tmp_path / "wide", settings, None, 2)
+    assert len(list(tmp_path.glob("*/long.mp4"))) == 2
 
 
 @pytest.mark.parametrize(

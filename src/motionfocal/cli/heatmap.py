@@ -9,9 +9,12 @@ from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
 from motionfocal.data.manifest import VIDEO_SUFFIXES
-from motionfocal.errors import ConfigError, ManifestError, MotionFocalError
+from motionfocal.errors import ConfigError, ManifestError, MediaError, MotionFocalError
 from motionfocal.motion import HeatmapSettings, filmstrip, heatmap_of, moving_share, overlay
-from motionfocal.video import read_clip, write_clip, write_image
+from motionfocal.video import probe, read_clip, write_clip, write_image
+
+MOST_PIXELS = 250_000_000
+"""Pixels of all frames of one clip: at about 40 bytes each for frames, flow both ways and heat, 10 GB."""
 
 
 def settings_of(estimator: str, scale: str, camera: str, floor: float) -> HeatmapSettings:
@@ -62,6 +65,7 @@ def _one(
     path: Path, out: Path, settings: HeatmapSettings, frames: int | None, stride: int
 ) -> tuple[list[str], list[str]]:
     """Heat up one clip; the cells of its row, and what there was to warn of."""
+    _require_room(path, frames, stride)
     clip = read_clip(path, frames=frames, stride=stride)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -71,6 +75,18 @@ def _one(
     count, height, width = heat.shape
     cells = [str(count), f"{width}x{height}", f"{clip.fps:g}", f"{100 * moving_share(heat):.1f} %"]
     return cells, [str(warning.message) for warning in caught]
+
+
+def _require_room(path: Path, frames: int | None, stride: int) -> None:
+    """Refuse a clip that would not fit in memory: its scale is a figure of all frames, so they are held at once."""
+    info = probe(path)
+    count = frames or -(-(info.frames or 1) // stride)
+    most = MOST_PIXELS // (info.width * info.height)
+    if count > most:
+        raise MediaError(
+            f"{path}: {count} frames of {info.width}x{info.height} are too many to hold at once; take --frames {most}"
+            " or a larger --stride"
+        )
 
 
 def _require_different_names(paths: Sequence[Path]) -> None:
