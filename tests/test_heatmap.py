@@ -81,6 +81,13 @@ def test_a_still_clip_with_sensor_noise_stays_dark(estimator: str, size: tuple[i
     assert moving_share(bare) > 0.5  # what the floor and the robust scale are for
 
 
+@pytest.mark.parametrize("estimator", ["dis", "farneback"])
+@pytest.mark.parametrize("size", [(32, 32), (48, 48)])
+def test_a_tiny_still_clip_with_sensor_noise_stays_dark(estimator: str, size: tuple[int, int]):
+    clips = [textured_clip(size, radius=0, noise=2.0, length=8, seed=seed).frames for seed in range(4)]
+    assert max(moving_share(heatmap_of(clip, HeatmapSettings(estimator=estimator))) for clip in clips) <= 0.01
+
+
 @pytest.mark.parametrize("speed", [1.5, 10.0, 25.0])
 def test_one_object_of_a_third_of_a_percent_is_lit_at_any_speed(speed: float):
     clip = textured_clip((320, 512), radius=12, velocity=(speed, 0.0), length=3)

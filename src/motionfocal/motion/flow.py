@@ -71,8 +71,9 @@ class Farneback:
     """Polynomial-expansion flow (Farneback, SCIA 2003): calm where the picture has no texture.
 
     Frames whose shorter side is below 256 pixels are doubled: an object five pixels wide is then seen by
-    two levels of the pyramid. The window is 17 pixels wide, and 9 where even the doubled frame is no more than 96
-    pixels high: 17 would be a quarter of it, and blur an object's motion over its surroundings.
+    two levels of the pyramid. The window is 17 pixels wide. Where even the doubled frame is no more than 96 pixels
+    high that is a fifth of it or more, and blurs an object's motion over its surroundings: the window is then 9,
+    provided that most of the picture stays the same to the digit. A narrow window takes sensor noise for motion.
     """
 
     def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
@@ -82,7 +83,8 @@ class Farneback:
     @staticmethod
     def _search(grey_from: Frames, grey_to: Frames) -> Flow:
         start = np.zeros((*grey_from.shape, 2), np.float32)
-        window = 17 if min(grey_from.shape) > 96 else 9
+        clean = np.median(cv2.absdiff(grey_from, grey_to)) == 0
+        window = 9 if clean and min(grey_from.shape) <= 96 else 17
         gaussian = cv2.OPTFLOW_FARNEBACK_GAUSSIAN
         return cv2.calcOpticalFlowFarneback(grey_from, grey_to, start, 0.5, 5, window, 3, 5, 1.1, gaussian)
 
