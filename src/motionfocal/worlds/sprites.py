@@ -173,10 +173,8 @@ class SpritesWorld:
             what = "nothing moves"
         else:
             what = f"the {scene.sprites[action.sprite].name} {TEXTS[action.motion]}"
-        for name, (dx, dy) in _DIRECTIONS.items():
-            if action.pan == (int(dx), int(dy)):
-                return f"{what}, the camera pans {name}"
-        return what
+        pan = _direction(action.pan)
+        return f"{what}, the camera pans {pan}" if pan else what
 
     def masks(self, scene: Scene, action: Action) -> NDArray[np.float32]:
         """What share of each pixel each sprite covers, float32 ``[N,T,H,W]``, occlusion left aside."""
@@ -262,8 +260,13 @@ class SpritesWorld:
 def _item_id(index: int, scene: Scene, action: Action) -> str:
     """What is asked, readable, and different for all items of a benchmark."""
     what = f"scene{index:04d}_{scene.sprites[action.sprite].colour}_{action.motion}"
-    pans = [name for name, (dx, dy) in _DIRECTIONS.items() if action.pan == (int(dx), int(dy))]
-    return "_".join([what, *pans])
+    pan = _direction(action.pan)
+    return f"{what}_{pan}" if pan else what
+
+
+def _direction(pan: tuple[int, int]) -> str:
+    """The name of a camera's direction, empty when it stands still."""
+    return next((name for name, direction in _DIRECTIONS.items() if direction == pan), "")
 
 
 def _touch(sprites: Sequence[Sprite], size: int) -> bool:
