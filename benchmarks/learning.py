@@ -13,15 +13,16 @@ import cv2
 import torch
 
 from motionfocal.cli.train import recipe
-from motionfocal.data.batches import BatchDataset
+from motionfocal.data.batches import ClipBatches
 from motionfocal.data.sources import SpritesData, SpritesSource
-from motionfocal.models.build import CompactSettings, VideoCrafterSettings
+from motionfocal.models.families import compact, unet3d
 from motionfocal.training.config import load_config
 from motionfocal.training.loop import Trainer
+from motionfocal.training.objective import ClipSeeds
 
 FAMILIES = {
-    "compact": CompactSettings(width=32),
-    "videocrafter (UNet3DConditionModel)": VideoCrafterSettings(widths=(32, 32)),
+    "compact": compact.Family(width=32),
+    "unet3d (UNet3DConditionModel)": unet3d.Family(widths=(32, 32)),
 }
 BATCHES = 8
 """Held-out batches to measure on."""
@@ -30,9 +31,11 @@ BATCHES = 8
 def held_out_losses(trainer: Trainer) -> tuple[float, float]:
     """Mean loss and mean moving-region loss of the averaged weights, on clips of another seed."""
     config = trainer.config
-    clips = BatchDataset(SpritesSource(SpritesData(), seed=10**6), config.batch_size, config.motion, trainer.model.spec)
+    clips = ClipBatches(SpritesSource(SpritesData(), seed=10**6), config.motion, trainer.model.spec)
+    places = range(config.batch_size)
     with trainer.averaged(), torch.no_grad():
-        outputs = [trainer.objective(clips[n], torch.Generator().manual_seed(n)) for n in range(BATCHES)]
+        batches = (clips.load(n, len(places), places).encode(trainer.model, torch.device("cpu")) for n in range(BATCHES))
+        outputs = [trainer.objective(batch, ClipSeeds(0, n, places)) for n, batch in enumerate(batches)]
     diffusion = torch.stack([output.diffusion for output in outputs]).mean().item()
     moving = torch.stack([output.stats.moving_loss for output in outputs]).nanmean().item()
     return diffusion, moving
@@ -44,14 +47,14 @@ def main() -> None:
     budget = parser.parse_args().seconds
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    base = load_config(recipe("sprites"), ["loss.weighting=none"])
+    base = load_config(recipe("sprites"), ["loss.weighting=none", "device=cpu"])
     print("| family | weights | CPU s a step | steps | held-out loss | held-out moving loss |\n" + "|---" * 6 + "|")
     for name, model in FAMILIES.items():
         trainer = Trainer(base.model_copy(update={"model": model}), SpritesSource(SpritesData(), base.seed))
         started = time.process_time()
         while (spent := time.process_time() - started) < budget:
-            trainer.train_step(trainer.dataset[trainer.step])
-        weights = sum(parameter.numel() for parameter in trainer.network.parameters()) / 1e6
+            trainer.train_step(iter([trainer.source.load(trainer.step, base.batch_size, range(base.batch_size))]))
+        weights = sum(parameter.numel() for parameter in trainer.trained()) / 1e6
         diffusion, moving = held_out_losses(trainer)
         pace = f"{spent / trainer.step:.2f} | {trainer.step}"
         print(f"| {name} | {weights:.2f} M | {pace} | {diffusion:.4f} | {moving:.4f} |", flush=True)

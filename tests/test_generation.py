@@ -1,19 +1,19 @@
-"""Sampling and galleries: seeded, resumable, and the sampler is diffusers' own DDIM."""
+"""Sampling and galleries: seeded and resumable."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from motionfocal.errors import GalleryError, ShapeError
+from motionfocal.errors import ConfigError, GalleryError, ShapeError
 from motionfocal.generation.gallery import Gallery, Item, generate, item_seed
 from motionfocal.generation.origin import load_origin
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.generation.world import animate_world, world_items
-from motionfocal.models.build import ClipShape, CompactSettings, LoadedModel, ModelCard, build_model, save_model
-from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
+from motionfocal.models.families import compact
+from motionfocal.models.protocol import ClipShape
 from motionfocal.video import probe, read_clip, resize_and_crop
 from motionfocal.worlds import SpritesSettings
 from motionfocal.worlds.benchmark import SpritesBenchmark
@@ -24,9 +24,7 @@ QUICK = SamplingSettings(steps=3, guidance_scale=2.0)
 
 @pytest.fixture(scope="module")
 def loaded():
-    card = ModelCard(
-        name="tiny", model=CompactSettings(width=16, text_width=16), schedule=ScheduleSettings(), shape=SHAPE
-    )
+    card = ModelCard(name="tiny", model=compact.Family(width=16, text_width=16, motion_score=True), shape=SHAPE)
     model = build_model(card.model, SHAPE, seed=0)
     with torch.no_grad():
         rng = torch.Generator().manual_seed(1)
@@ -71,46 +69,15 @@ def test_defaults_are_the_papers():
     assert (SamplingSettings().steps, SamplingSettings().guidance_scale) == (50, 7.5)
 
 
-def test_the_schedule_is_lvdms():
-    """Values of lvdm's sampler: leading timesteps 1, 21, ..., 981, and alpha-bar 0.00466 at the last step."""
-    scheduler = ScheduleSettings().scheduler()
-    scheduler.set_timesteps(50)
-    assert scheduler.timesteps.tolist() == list(range(981, 0, -20))
-    assert scheduler.alphas_cumprod[-1].item() == pytest.approx(0.00466, abs=1e-5)
+def test_a_motion_score_reaches_the_clip(loaded):
+    said = [sample(loaded, pictures(1), ["a"], [0], SamplingSettings(steps=3, motion_score=m))[0] for m in (None, 0, 5)]
+    assert (said[0] != said[1]).any()
+    assert (said[1] != said[2]).any()
 
 
-@pytest.fixture(scope="module")
-def reference(golden):
-    return load_file(golden / "ddim_v_reference.safetensors")
-
-
-def test_betas_and_timesteps_are_the_references(reference):
-    scheduler = ScheduleSettings().scheduler()
-    torch.testing.assert_close(scheduler.alphas_cumprod, reference["alphas_cumprod"], rtol=1e-5, atol=1e-6)
-    for steps in (10, 25, 50):
-        scheduler.set_timesteps(steps)
-        assert torch.equal(scheduler.timesteps.flip(0), reference[f"ddim_timesteps_uniform_{steps}"])
-
-
-@pytest.mark.parametrize("index", [0, 1, 25, 49])
-def test_a_guided_ddim_step_is_the_references(reference, index):
-    scheduler = ScheduleSettings().scheduler()
-    scheduler.set_timesteps(50)
-    timestep = reference["ddim_timesteps_uniform_50"][index]
-    unconditional, conditional = reference["step.out_uncond"], reference["step.out_cond"]
-    guided = unconditional + 7.5 * (conditional - unconditional)
-    stepped = scheduler.step(guided, timestep, reference["step.x"])
-    for ours, theirs in (("prev_sample", "x_prev"), ("pred_original_sample", "pred_x0")):
-        expected = reference[f"v_uniform.step{index}.{theirs}"]
-        torch.testing.assert_close(getattr(stepped, ours), expected, rtol=1e-4, atol=2e-5)
-
-
-def test_noising_and_the_velocity_are_the_references(reference):
-    scheduler = ScheduleSettings().scheduler()
-    clean, noise, timestep = (reference[f"v.{name}"] for name in ("x0", "eps", "t"))
-    close = {"rtol": 1e-4, "atol": 2e-5}
-    torch.testing.assert_close(scheduler.add_noise(clean, noise, timestep), reference["v.q_sample"], **close)
-    torch.testing.assert_close(scheduler.get_velocity(clean, noise, timestep), reference["v.target"], **close)
+def test_priors_that_a_model_does_not_take_are_refused(loaded):
+    with pytest.raises(ConfigError, match="tiny was not trained with a motion mask"):
+        sample(loaded, pictures(1), ["a"], [0], QUICK, motion_mask=np.ones((1, 16, 16), np.float32))
 
 
 def test_images_of_another_size_are_refused(loaded):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motionfocal.errors import ConfigError, ShapeError
-from motionfocal.loss import WEIGHTINGS, MotionFocalLoss
+from motionfocal.loss import WEIGHTINGS, MotionFocalLoss, strength_over_noise
 
 LAYOUTS = {
     "bcthw": ((2, 4, 3, 5, 6), (2, 1, 3, 5, 6)),
@@ -37,6 +37,38 @@ def test_paper_weighting_is_the_papers_equation_in_every_layout(shape, heat_shap
     torch.testing.assert_close(out.diffusion, error.square().mean())
     torch.testing.assert_close(out.motif, (heat * error).square().mean())
     torch.testing.assert_close(out.total, ((1 + 2.5 * heat**2) * error**2).mean())
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_a_clips_scale_is_a_factor_on_its_own_strength(weighting):
+    """Scaling every clip equals another strength, and each clip's loss depends on its own scale alone."""
+    prediction, target, heat = tensors()
+    scaled = MotionFocalLoss(3.0, weighting)(prediction, target, heat, scale=torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(scaled.total, MotionFocalLoss(1.5, weighting)(prediction, target, heat).total)
+    mixed = MotionFocalLoss(3.0, weighting)(prediction, target, heat, scale=torch.tensor([0.0, 1.0])).total
+    alone = [
+        MotionFocalLoss(s, weighting)(*(x[n : n + 1] for x in (prediction, target, heat))).total
+        for n, s in enumerate((0.0, 3.0))
+    ]
+    torch.testing.assert_close(mixed, torch.stack(alone).mean())
+
+
+def test_motif_includes_the_scale_so_that_the_total_adds_up():
+    prediction, target, heat = tensors()
+    out = MotionFocalLoss(2.0)(prediction, target, heat, scale=torch.tensor([0.2, 0.9]))
+    torch.testing.assert_close(out.total, out.diffusion + 2.0 * out.motif)
+
+
+def test_strength_follows_the_noise_level():
+    level = torch.tensor([0.0, 0.25, 1.0])
+    assert strength_over_noise("constant", level) is None
+    assert strength_over_noise("rising", level).tolist() == [0.0, 0.25, 1.0]
+    assert strength_over_noise("falling", level).tolist() == [1.0, 0.75, 0.0]
+
+
+def test_a_scale_of_the_wrong_length_is_refused():
+    with pytest.raises(ShapeError, match="one number a clip"):
+        MotionFocalLoss()(*tensors(), scale=torch.ones(3))
 
 
 def test_default_is_the_papers_strength():

@@ -12,25 +12,37 @@ import numpy as np
 import pytest
 import torch
 
-from motionfocal.data.batches import BatchDataset, TrainingBatch
-from motionfocal.data.sources import ClipShape, FolderData, SpritesData, SpritesSource, load_folder
-from motionfocal.errors import CheckpointError, ConfigError, ManifestError, TrainingError
+from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
+from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
+from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss
-from motionfocal.models.build import CompactSettings, VideoCrafterSettings, build_model, load_model, save_model
-from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.models.build import build_model, load_model, save_model
+from motionfocal.models.families import compact, unet3d
+from motionfocal.models.protocol import ClipShape, Condition
+from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
 from motionfocal.training.checkpoint import checkpoints, load_checkpoint
 from motionfocal.training.config import load_config
-from motionfocal.training.loop import Trainer, learning_rate
-from motionfocal.training.objective import DiffusionObjective
+from motionfocal.training.loop import Trainer, learning_rate, split_of
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective
 from motionfocal.training.run import open_data, run_training
 from motionfocal.video import write_clip
 
 SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
-FAMILIES = {"compact": CompactSettings(width=16, text_width=16), "videocrafter": VideoCrafterSettings(text_width=16)}
+FAMILIES = {
+    "compact": compact.Family(width=16, text_width=16, motion_score=True, motion_mask=True),
+    "unet3d": unet3d.Family(text_width=16),
+}
+SCHEDULES = [
+    DiffusionSettings(prediction_type="epsilon"),
+    DiffusionSettings(),
+    DiffusionSettings(signal_scale=0.7),
+    FlowSettings(),
+]
+CPU = torch.device("cpu")
 TINY = [
-    "steps=6", "batch_size=2", "threads=1", "checkpoint_every=2", "optimizer.warmup_steps=2",
+    "steps=6", "batch_size=2", "threads=1", "device=cpu", "checkpoint_every=2", "optimizer.warmup_steps=2",
     "data.kind=sprites", "data.world.size=16", "data.world.frames=4",
     "model.family=compact", "model.width=16", "model.text_width=16",
 ]  # fmt: skip
@@ -75,7 +87,7 @@ def test_every_condition_reaches_the_model(model):
     timestep = torch.tensor([500, 20])
 
     def predict(image=0, texts=("the red circle moves left", "a"), fps=8.0, timestep=timestep):
-        condition = model.condition(images(image), texts, torch.full((2,), fps))
+        condition = Condition(model.encode_image(images(image), 4), model.encode_text(texts), torch.full((2,), fps))
         return model.predict(noisy, timestep, condition)
 
     reference = predict()
@@ -105,7 +117,7 @@ def test_latents_have_the_shape_that_the_spec_says(model):
 
 def test_a_model_saves_and_loads_whole(model, tmp_path):
     trainer_card = Trainer(tiny(), SpritesSource(tiny().data, 0)).card
-    family = "compact" if "Compact" in type(model.network["denoiser"]).__name__ else "videocrafter"
+    family = "compact" if "Compact" in type(model.network.denoiser).__name__ else "unet3d"
     card = trainer_card.model_copy(update={"model": FAMILIES[family], "shape": SHAPE})
     save_model(tmp_path, card, model.network.state_dict())
     again = load_model(tmp_path)
@@ -124,54 +136,50 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 
 def test_sizes_that_do_not_fit_a_family_are_refused():
-    with pytest.raises(ConfigError, match="multiples of 4"):
-        build_model(CompactSettings(), SHAPE.model_copy(update={"height": 18}), 0)
+    with pytest.raises(ShapeError, match="multiples of 4"):
+        build_model(compact.Family(), SHAPE.model_copy(update={"height": 18}), 0)
 
 
 def test_every_weight_gets_a_gradient(model):
     """None is cut off: a second backward pass of a woken network reaches the first layer and the text."""
     model.network.train()
     objective = objective_of(model)
-    objective(batch_of(model), torch.Generator().manual_seed(0)).total.backward()
+    objective(batch_of(model), ClipSeeds(0, 1, range(2))).total.backward()
     silent = [name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.any()]
     # UNet3DConditionModel has no unused weights; a word that does not occur has no gradient, but its table has.
     assert not silent
 
 
-def objective_of(model, **changes):
-    return DiffusionObjective(model, ScheduleSettings(**changes).scheduler(), MotionFocalLoss(), text_dropout=0.1)
+def objective_of(model, text_dropout=0.1):
+    return DiffusionObjective(model, MotionFocalLoss(), "constant", text_dropout, model.encode_text([""]))
 
 
-def batch_of(model):
-    source = SpritesSource(SpritesData(world={"size": 16, "frames": 4}), seed=0)
-    return BatchDataset(source, 2, HeatmapSettings(), model.spec)[0]
+def sprites(seed=0):
+    return SpritesSource(SpritesData(world={"size": 16, "frames": 4}), seed=seed)
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_a_perfect_prediction_has_no_loss(prediction_type):
-    """The target is what diffusers' scheduler turns back into the clean latents."""
+def batch_of(model, clips=2):
+    return ClipBatches(sprites(), HeatmapSettings(), model.spec).load(0, clips, range(clips)).encode(model, CPU)
 
-    class Perfect:
-        spec, given_frames = LatentSpec(12, 2), 0
 
-        def encode(self, frames):
-            self.clean = build_model(FAMILIES["compact"], SHAPE, 0).encode(frames)
-            return self.clean
+@pytest.mark.parametrize(
+    "schedule",
+    SCHEDULES,
+    ids=["epsilon", "v", "v_scaled", "flow"],
+)
+def test_a_perfect_prediction_has_no_loss(schedule):
+    """The target is what sampling in one exact step turns back into the clean latents."""
+    model = build_model(FAMILIES["compact"].model_copy(update={"schedule": schedule}), SHAPE, 0)
+    batch = batch_of(model)
+    seen = {}
 
-        def condition(self, images, texts, fps):
-            return None
+    def predict(noisy, timestep, condition):
+        seen["noise"] = objective._draw(batch.latents, seeds).noise
+        return model.schedule.target(batch.latents, seen["noise"], timestep)
 
-        def predict(self, noisy, timestep, condition):
-            alpha = scheduler.alphas_cumprod[timestep].view(-1, 1, 1, 1, 1)
-            noise = (noisy - alpha.sqrt() * self.clean) / (1 - alpha).sqrt()
-            if prediction_type == "epsilon":
-                return noise
-            return alpha.sqrt() * noise - (1 - alpha).sqrt() * self.clean
-
-    scheduler = ScheduleSettings(prediction_type=prediction_type).scheduler()
-    objective = DiffusionObjective(Perfect(), scheduler, MotionFocalLoss(), 0.1)
-    out = objective(batch_of(Perfect()), torch.Generator().manual_seed(0))
-    assert out.total.item() < 1e-3
+    objective, seeds = objective_of(model), ClipSeeds(0, 0, range(2))
+    model.predict = predict
+    assert objective(batch, seeds).total.item() == 0
 
 
 def test_given_frames_stay_out_of_the_objective():
@@ -184,30 +192,86 @@ def test_given_frames_stay_out_of_the_objective():
         return noise["x"]
 
     model.predict = predict
-    objective_of(model)(batch_of(model), torch.Generator().manual_seed(0)).total.backward()
+    objective_of(model)(batch_of(model), ClipSeeds(0, 0, range(2))).total.backward()
     assert (noise["x"].grad[:, :, 0] == 0).all()
     assert (noise["x"].grad[:, :, 1:] != 0).any()
 
 
-def test_texts_are_dropped_at_their_share():
+def conditions_seen(model, draws=200):
     seen = []
+    original = model.predict
+    model.predict = lambda noisy, timestep, condition: seen.append(condition) or original(noisy, timestep, condition)
+    objective, batch = objective_of(model), batch_of(model)
+    for step in range(draws):
+        objective(batch, ClipSeeds(0, step, range(2)))
+    return seen, batch
+
+
+def test_texts_are_dropped_at_their_share():
     model = build_model(FAMILIES["compact"], SHAPE, 0)
-    original = model.condition
-    model.condition = lambda images, texts, fps: seen.extend(texts) or original(images, texts, fps)
-    objective, batch, rng = objective_of(model), batch_of(model), torch.Generator().manual_seed(0)
-    for _ in range(200):
-        objective(batch, rng)
-    dropped = sum(text == "" for text in seen)
+    seen, batch = conditions_seen(model)
+    empty = model.encode_text([""])["tokens"]
+    dropped = sum(int((condition.text["tokens"] == empty).all(1).sum()) for condition in seen)
     assert 20 <= dropped <= 62  # 400 draws at 10 %: within 3.5 standard deviations
+    kept = next(condition for condition in seen if not (condition.text["tokens"] == empty).all(1).any())
+    assert torch.equal(kept.text["tokens"], batch.text["tokens"])
+
+
+def test_motion_priors_come_from_the_clip_and_are_withheld_from_half():
+    seen, batch = conditions_seen(build_model(FAMILIES["compact"], SHAPE, 0))
+    unsaid = sum(int((condition.motion_score == -1).sum()) for condition in seen)
+    assert 160 <= unsaid <= 240
+    for condition in seen:
+        for n in range(2):
+            if condition.motion_score[n] == -1:
+                assert (condition.motion_mask[n] == 1).all()
+            else:
+                assert condition.motion_score[n] == batch.motion.score[n]
+                moves = (batch.motion.heat[n, 0] > 0.5).any(0)
+                assert torch.equal(condition.motion_mask[n, 0], moves.float().expand(4, -1, -1))
+
+
+def test_families_without_priors_are_told_none():
+    seen, _ = conditions_seen(build_model(FAMILIES["unet3d"], SHAPE, 0), draws=2)
+    assert seen[0].motion_score is None
+    assert seen[0].motion_mask is None
+
+
+@torch.no_grad()
+def test_motion_priors_reach_the_compact_model():
+    model = build_model(FAMILIES["compact"], SHAPE, 0)
+    wake(model)
+    noisy = torch.randn(1, 12, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    image, text = model.encode_image(images(0, 1), 4), model.encode_text(["a"])
+
+    def predict(score, mask):
+        return model.predict(noisy, torch.tensor([500]), Condition(image, text, torch.tensor([8.0]), score, mask))
+
+    unsaid = predict(None, None)
+    assert torch.equal(unsaid, predict(torch.tensor([-1.0]), torch.ones(1, 1, 4, 8, 8)))
+    assert (unsaid - predict(torch.tensor([1.0]), None)).abs().max() > 1e-4
+    assert (unsaid - predict(None, torch.zeros(1, 1, 1, 8, 8))).abs().max() > 1e-4
+
+
+def test_a_clip_draws_the_same_in_any_part_of_a_batch():
+    model = build_model(FAMILIES["compact"], SHAPE, 0)
+    batch, objective = batch_of(model, 4), objective_of(model)
+    whole = objective._draw(batch.latents, ClipSeeds(7, 3, range(4)))
+    part = objective._draw(batch.latents[2:], ClipSeeds(7, 3, range(2, 4)))
+    assert torch.equal(whole.noise[2:], part.noise)
+    assert torch.equal(whole.timestep[2:], part.timestep)
+    assert not torch.equal(whole.noise, objective._draw(batch.latents, ClipSeeds(7, 4, range(4))).noise)
 
 
 def test_batches_are_functions_of_the_step():
-    source = SpritesSource(SpritesData(world={"size": 16, "frames": 4}), seed=3)
-    dataset = BatchDataset(source, 2, HeatmapSettings(), LatentSpec(12, 2))
-    again = BatchDataset(source, 2, HeatmapSettings(), LatentSpec(12, 2))
-    assert torch.equal(dataset[5].frames, again[5].frames)
-    assert not torch.equal(dataset[5].frames, dataset[6].frames)
-    assert dataset[5].heat.shape == (2, 1, 4, 8, 8)
+    batches = ClipBatches(sprites(3), HeatmapSettings(), LatentSpec(12, 2))
+    again = ClipBatches(sprites(3), HeatmapSettings(), LatentSpec(12, 2))
+    five = batches.load(5, 2, range(2))
+    assert torch.equal(five.frames, again.load(5, 2, range(2)).frames)
+    assert torch.equal(five.frames[1:], again.load(5, 2, range(1, 2)).frames)
+    assert not torch.equal(five.frames, batches.load(6, 2, range(2)).frames)
+    assert five.motion.heat.shape == (2, 1, 4, 8, 8)
+    assert (five.motion.score > 0).all()
 
 
 def test_a_finite_world_comes_back_every_epoch():
@@ -218,17 +282,18 @@ def test_a_finite_world_comes_back_every_epoch():
     assert (finite[1].frames == endless[1].frames).all()
     assert (endless[4].frames != endless[1].frames).any()
     assert (finite[4].key, endless[4].key) == ("1", None)
-    dataset = BatchDataset(finite, 3, HeatmapSettings(), LatentSpec(12, 2))
-    assert torch.equal(dataset[0].heat, dataset[1].heat)
+    batches = ClipBatches(finite, HeatmapSettings(), LatentSpec(12, 2))
+    assert torch.equal(batches.load(0, 3, range(3)).motion.heat, batches.load(1, 3, range(3)).motion.heat)
 
 
 def test_heat_belongs_to_the_clip_that_the_model_sees():
     source = SpritesSource(SpritesData(), seed=3)
-    dataset = BatchDataset(source, 4, HeatmapSettings(scale=2.0, floor=0.1), LatentSpec(12, 2))
-    batch = dataset[0]
+    batches = ClipBatches(source, HeatmapSettings(scale=2.0, floor=0.1), LatentSpec(12, 2))
+    batch = batches.load(0, 4, range(4))
+    heat = batch.motion.heat
     changes = (batch.frames[:, 1:].float() - batch.frames[:, :-1].float()).abs().mean(-1)
     where = torch.nn.functional.avg_pool2d(changes, 2) > 20
-    assert batch.heat[:, 0, 1:][where].mean() > 3 * batch.heat[:, 0, 1:][~where].mean()
+    assert heat[:, 0, 1:][where].mean() > 3 * heat[:, 0, 1:][~where].mean()
 
 
 def test_learning_rate_warms_up_and_decays():
@@ -331,10 +396,32 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run():
     trainer = Trainer(tiny(), SpritesSource(tiny().data, 0))
-    batch = trainer.dataset[0]
-    broken = TrainingBatch(batch.frames, batch.heat * float("nan"), batch.texts, batch.fps)
+    batch = trainer.source.load(0, 2, range(2))
+    motion = MotionBatch(batch.motion.heat * float("nan"), batch.motion.score)
     with pytest.raises(TrainingError, match="step 0"):
-        trainer.train_step(broken)
+        trainer.train_step(iter([ClipBatch(batch.frames, batch.texts, motion, batch.fps)]))
+
+
+def test_a_step_that_cannot_be_shared_equally_is_refused():
+    assert split_of(tiny("batch_size=8", "micro_batch_size=2"), 2).clips(3) == range(6, 8)
+    with pytest.raises(ConfigError, match="3 processes"):
+        split_of(tiny(), 3)
+    with pytest.raises(ConfigError, match="micro_batch_size is 2"):
+        split_of(tiny("batch_size=3", "micro_batch_size=2"), 1)
+
+
+def test_accumulation_does_not_change_the_gradient():
+    """One pass over four clips, two over two, four over one: the same update."""
+    norms = []
+    for size in (4, 2, 1):
+        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=mean_one")
+        trainer = Trainer(config, SpritesSource(config.data, 0))
+        wake(trainer.model)
+        parts = (trainer.source.load(0, 4, trainer.split.clips(part)) for part in trainer.parts)
+        norms.append(trainer.train_step(parts))
+    for other in norms[1:]:
+        assert other["grad_norm"] == pytest.approx(norms[0]["grad_norm"], rel=1e-5)
+        assert other["loss"] == pytest.approx(norms[0]["loss"], rel=1e-5)
 
 
 def folder_of_clips(folder, count=3, frames=6):
@@ -374,7 +461,7 @@ def test_one_bad_clip_is_reported_and_the_others_go_on(tmp_path):
 def test_training_on_a_folder_runs_end_to_end(tmp_path):
     folder_of_clips(tmp_path)
     config = load_config(None, [
-        "steps=3", "batch_size=2", "threads=1", "optimizer.warmup_steps=1", "data.kind=folder",
+        "steps=3", "batch_size=2", "threads=1", "device=cpu", "optimizer.warmup_steps=1", "data.kind=folder",
         f"data.videos={tmp_path}", f"data.captions={tmp_path / 'metadata.csv'}",
         "data.frames=4", "data.height=16", "data.width=16", "model.family=compact", "model.width=16",
         "model.text_width=16", "validation.images=2", "validation.steps=2",

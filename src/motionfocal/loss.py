@@ -22,6 +22,9 @@ WEIGHTINGS: tuple[Weighting, ...] = ("paper", "inverse", "none", "mean_one", "bu
 MOVING = 0.5
 """A latent cell counts as moving when its heat is above this; used by the statistics alone."""
 
+OverNoise = Literal["constant", "rising", "falling"]
+"""How the strength follows the noise level: not at all, in proportion to it, or in proportion to what is left of 1."""
+
 _CHANNEL_AXES = {5: (1, 2, 4), 4: (1, 3), 3: (1, 2)}
 """Where a layout may keep its channels, by rank: the one axis on which a weight may have length 1."""
 
@@ -79,7 +82,14 @@ class MotionFocalLoss:
         if self.max_weight < 1:
             raise ConfigError(f"max_weight is {self.max_weight}; a bound below 1 would bound still cells too")
 
-    def __call__(self, prediction: Tensor, target: Tensor, heat: Tensor, generated: Tensor | None = None) -> LossOutput:
+    def __call__(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        heat: Tensor,
+        generated: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> LossOutput:
         """Compute the loss in float32, whatever the dtype that comes in.
 
         Args:
@@ -89,18 +99,21 @@ class MotionFocalLoss:
             heat: m' in [0, 1], the same shape except length 1 on the channel axis.
             generated: 1 for cells that the model generates and 0 for cells that it was given (the first latent frame
                 of models that replace it), shaped like ``heat``. Given cells are out of every mean.
+            scale: each clip's factor on the strength, ``[B]`` at 0 or more; see ``strength_over_noise``. It is part of
+                ``motif``, so that total = diffusion + strength * motif still holds.
 
         Raises:
             ShapeError: the shapes do not fit; both are in the text.
         """
-        _check_shapes(prediction, target, heat, generated)
+        _check_shapes(prediction, target, heat, generated, scale)
         squared = (prediction.float() - target.float()).square()
         heat = heat.float()
-        focus = 1 - heat if self.weighting == "inverse" else heat
+        square = (1 - heat if self.weighting == "inverse" else heat).square()
+        factor = torch.ones((), device=heat.device) if scale is None else _by_clip(scale.float(), heat.ndim)
         diffusion = _mean(squared, generated)
-        motif = _mean(squared * focus.square(), generated)
+        motif = _mean(squared * (square if scale is None else square * factor), generated)
         with torch.no_grad():
-            weight = self._weight(focus, generated)
+            weight = self._weight(square, self.strength * factor, generated)
         if self.weighting == "none":
             total = diffusion
         elif self.weighting in ("paper", "inverse"):
@@ -109,23 +122,39 @@ class MotionFocalLoss:
             total = _mean(squared * weight, generated)
         return LossOutput(total, diffusion, motif, _stats(squared.detach(), heat, weight, generated))
 
-    def _weight(self, focus: Tensor, generated: Tensor | None) -> Tensor:
-        """The weight on the squared error, shaped like ``focus``."""
-        square = focus.square()
+    def _weight(self, square: Tensor, strength: Tensor, generated: Tensor | None) -> Tensor:
+        """The weight on the squared error, shaped like m'^2 (``square``)."""
         match self.weighting:
             case "none":
                 return torch.ones_like(square)
             case "paper" | "inverse":
-                return 1 + self.strength * square
+                return 1 + strength * square
             case "mean_one":
-                bounded = (1 + self.strength * square).clamp(max=self.max_weight)
+                bounded = (1 + strength * square).clamp(max=self.max_weight)
                 return bounded / _clip_mean(bounded, generated)
             case "budget":
                 relative = square / _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
-                return (1 + self.strength * relative.clamp(max=self.max_weight)) / (1 + self.strength)
+                return (1 + strength * relative.clamp(max=self.max_weight)) / (1 + strength)
 
 
-def _check_shapes(prediction: Tensor, target: Tensor, heat: Tensor, generated: Tensor | None) -> None:
+def strength_over_noise(kind: OverNoise, noise_level: Tensor) -> Tensor | None:
+    """Each clip's factor on the strength, ``[B]`` in [0, 1], from the noise level of its timestep ``[B]`` in [0, 1].
+
+    None for "constant".
+    """
+    if kind == "constant":
+        return None
+    return noise_level if kind == "rising" else 1 - noise_level
+
+
+def _by_clip(values: Tensor, rank: int) -> Tensor:
+    """``[B]`` as ``[B,1,...]`` of a rank."""
+    return values.view(-1, *[1] * (rank - 1))
+
+
+def _check_shapes(
+    prediction: Tensor, target: Tensor, heat: Tensor, generated: Tensor | None, scale: Tensor | None
+) -> None:
     """Refuse everything that PyTorch would broadcast on its own but that the contract does not name."""
     if prediction.shape != target.shape:
         raise ShapeError(
@@ -133,6 +162,10 @@ def _check_shapes(prediction: Tensor, target: Tensor, heat: Tensor, generated: T
         )
     if prediction.ndim not in _CHANNEL_AXES:
         raise ShapeError(f"prediction {tuple(prediction.shape)} has rank {prediction.ndim}; ranks 3 to 5 are known")
+    if scale is not None and scale.shape != prediction.shape[:1]:
+        raise ShapeError(
+            f"scale {tuple(scale.shape)} does not fit prediction {tuple(prediction.shape)}: one number a clip"
+        )
     for name, tensor in (("heat", heat), ("generated", generated)):
         if tensor is not None and not _fits(tensor, prediction):
             raise ShapeError(

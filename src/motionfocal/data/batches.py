@@ -1,7 +1,8 @@
-"""What one step of training sees: frames, texts and the motion heatmap pooled to the model's latent grid."""
+"""What one step of training sees: latents, conditions, and the motion heatmap pooled to the latent grid."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -9,69 +10,163 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from motionfocal.data.sources import ClipSource, Example
-from motionfocal.motion import LatentSpec, heatmap_of, pool_to_latent
-from motionfocal.motion.heatmap import HeatmapSettings
+from motionfocal.models.protocol import Tensors, VideoModel
+from motionfocal.motion import LatentSpec, pool_to_latent
+from motionfocal.motion.heatmap import HeatmapSettings, motion_of
 
 
 @dataclass(frozen=True)
-class TrainingBatch:
-    """Frames uint8 ``[B,T,H,W,3]``, heat float32 ``[B,1,T',h,w]`` in [0, 1], texts, fps ``[B]``."""
+class MotionBatch:
+    """``heat`` float32 ``[B,1,T',h,w]`` in [0, 1], ``score`` ``[B]`` (see ``ClipMotion``)."""
 
-    frames: Tensor
     heat: Tensor
-    texts: tuple[str, ...]
+    score: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Clips as the objective takes them: latents ``[B,C,T',h,w]``, conditions, motion, fps ``[B]``."""
+
+    latents: Tensor
+    image: Tensors
+    text: Tensors
+    motion: MotionBatch
     fps: Tensor
 
+    def to(self, device: torch.device) -> Self:
+        """The batch on a device."""
+        return type(self)(
+            self.latents.to(device),
+            {name: tensor.to(device) for name, tensor in self.image.items()},
+            {name: tensor.to(device) for name, tensor in self.text.items()},
+            MotionBatch(self.motion.heat.to(device), self.motion.score.to(device)),
+            self.fps.to(device),
+        )
 
-class BatchDataset(Dataset[TrainingBatch]):
-    """Batch ``step`` holds the examples ``step * size`` to ``(step + 1) * size - 1`` of a source.
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips as they were read: frames uint8 ``[B,T,H,W,3]``, texts, motion, fps ``[B]``."""
+
+    frames: Tensor
+    texts: tuple[str, ...]
+    motion: MotionBatch
+    fps: Tensor
+
+    @torch.no_grad()
+    def encode(self, model: VideoModel, device: torch.device) -> EncodedBatch:
+        """The batch through the frozen parts of a model."""
+        frames = self.frames.to(device)
+        return EncodedBatch(
+            model.encode(frames),
+            model.encode_image(frames[:, 0], frames.shape[1]),
+            model.encode_text(self.texts),
+            self.motion,
+            self.fps,
+        ).to(device)
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the clips of a step are divided: ``count`` parts of equal size, one forward pass each."""
+
+    batch_size: int
+    count: int
+
+    def clips(self, part: int) -> range:
+        """The clips of a part, as positions in the step's batch."""
+        size = self.batch_size // self.count
+        return range(part * size, (part + 1) * size)
+
+
+class BatchSource(Protocol):
+    """Parts of batches, each a pure function of its step and its place in the batch."""
+
+    def load(self, step: int, size: int, clips: range) -> ClipBatch | EncodedBatch:
+        """Some clips of the batch of ``size`` clips that belongs to a step."""
+        ...
+
+    def no_text(self, model: VideoModel) -> Tensors:
+        """What the model is told where there is no text, ``[1,...]``."""
+        ...
+
+
+class ClipBatches:
+    """Batches of clips with their heatmaps.
 
     The crop, size and stride that the model sees are those that the flow is computed on: both come from one example.
     """
 
-    def __init__(self, source: ClipSource, size: int, motion: HeatmapSettings, spec: LatentSpec) -> None:
-        self._source, self._size, self._motion, self._spec = source, size, motion, spec
-        self._known: dict[str, Tensor] = {}
+    def __init__(self, source: ClipSource, motion: HeatmapSettings, spec: LatentSpec) -> None:
+        self._source, self._motion, self._spec = source, motion, spec
+        self._known: dict[str, tuple[Tensor, float]] = {}
 
-    def __getitem__(self, step: int) -> TrainingBatch:
-        """The batch of a step: a pure function of the step, so that a resumed run sees what it would have seen."""
-        examples = [self._source[step * self._size + n] for n in range(self._size)]
-        return TrainingBatch(
+    def load(self, step: int, size: int, clips: range) -> ClipBatch:
+        """See ``BatchSource``."""
+        examples = (
+            self._source.batch(step, size, clips)
+            if hasattr(self._source, "batch")
+            else [self._source[step * size + n] for n in clips]
+        )
+        motions = [self._motion_of(example) for example in examples]
+        return ClipBatch(
             frames=torch.from_numpy(np.stack([example.frames for example in examples])),
-            heat=torch.stack([self._heat(example) for example in examples])[:, None],
             texts=tuple(example.text for example in examples),
+            motion=MotionBatch(
+                torch.stack([heat for heat, _ in motions])[:, None], torch.tensor([score for _, score in motions])
+            ),
             fps=torch.tensor([example.fps for example in examples]),
         )
 
-    def _heat(self, example: Example) -> Tensor:
-        """The pooled heatmap, computed once for a clip that comes back every epoch."""
+    def no_text(self, model: VideoModel) -> Tensors:
+        """See ``BatchSource``."""
+        return model.encode_text([""])
+
+    def _motion_of(self, example: Example) -> tuple[Tensor, float]:
+        """The pooled heatmap and the score, computed once for a clip that comes back every epoch."""
         if example.key is None:
-            return self._compute_heat(example)
+            return self._measure(example)
         if example.key not in self._known:
-            self._known[example.key] = self._compute_heat(example)
+            self._known[example.key] = self._measure(example)
         return self._known[example.key]
 
-    def _compute_heat(self, example: Example) -> Tensor:
-        return pool_to_latent(heatmap_of(example.frames, self._motion), self._spec)
+    def _measure(self, example: Example) -> tuple[Tensor, float]:
+        motion = motion_of(example.frames, self._motion)
+        return pool_to_latent(motion.heat, self._spec), motion.score
 
 
-class _Steps(Sampler[int]):
-    """The steps that are left."""
+class _Parts(Dataset[ClipBatch | EncodedBatch]):
+    """Parts by (step, part)."""
 
-    def __init__(self, start: int, stop: int) -> None:
-        self._steps = range(start, stop)
+    def __init__(self, source: BatchSource, split: Split) -> None:
+        self._source, self._split = source, split
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._steps)
+    def __getitem__(self, place: tuple[int, int]) -> ClipBatch | EncodedBatch:
+        step, part = place
+        return self._source.load(step, self._split.batch_size, self._split.clips(part))
+
+
+class _Places(Sampler[tuple[int, int]]):
+    """The places that are left to one process, in order."""
+
+    def __init__(self, steps: range, parts: range) -> None:
+        self._places = [(step, part) for step in steps for part in parts]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._places)
 
 
-def batches(dataset: BatchDataset, start: int, stop: int, workers: int) -> DataLoader[TrainingBatch]:
-    """Iterate over the batches of steps ``start`` to ``stop - 1``, made ahead by ``workers`` processes (0: none)."""
-    return DataLoader(dataset, batch_size=None, sampler=_Steps(start, stop), num_workers=workers, collate_fn=_as_it_is)
+def load_parts(
+    source: BatchSource, split: Split, steps: range, parts: range, workers: int
+) -> DataLoader[ClipBatch | EncodedBatch]:
+    """Iterate over the parts of the steps, made ahead by ``workers`` processes (0: none)."""
+    return DataLoader(
+        _Parts(source, split), batch_size=None, sampler=_Places(steps, parts), num_workers=workers, collate_fn=_as_it_is
+    )
 
 
-def _as_it_is(batch: TrainingBatch | Sequence[TrainingBatch]) -> TrainingBatch | Sequence[TrainingBatch]:
+def _as_it_is(batch: ClipBatch | Sequence[ClipBatch]) -> ClipBatch | Sequence[ClipBatch]:
     return batch

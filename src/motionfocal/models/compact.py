@@ -10,6 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motionfocal.models.xcat import mask_channel, score_or_unsaid
+
+_SCORE_UNITS = 10
+"""Sinusoids tell whole numbers apart: a motion score is told to a tenth of a pixel."""
+
 
 def sinusoid(position: Tensor, width: int) -> Tensor:
     """Sinusoidal embedding ``[B,width]`` of ``[B]``, cosines first (Vaswani et al. 2017, in diffusers' order)."""
@@ -99,16 +104,25 @@ class CompactUNet(nn.Module):
     """Two scales, image by channel concatenation, text by attention and modulation, fps beside the timestep."""
 
     def __init__(
-        self, channels: int, width: int, text_width: int, max_frames: int, max_places: int, heads: int = 4
+        self,
+        channels: int,
+        width: int,
+        text_width: int,
+        *,
+        max_frames: int,
+        max_places: int,
+        motion_score: bool,
+        motion_mask: bool,
+        heads: int = 4,
     ) -> None:
         super().__init__()
         wide, embedding = 2 * width, 4 * width
-        self.width = width
+        self.width, self.takes_mask = width, motion_mask
         self.time = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.fps = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.frame = nn.Embedding(max_frames, embedding)
         self.text = nn.Linear(text_width, embedding)
-        self.conv_in = nn.Conv2d(2 * channels, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(2 * channels + motion_mask, width, 3, padding=1)
         self.enter = ResidualBlock(width, width, embedding)
         self.down = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(ResidualBlock(wide, wide, embedding) for _ in range(2))
@@ -119,17 +133,35 @@ class CompactUNet(nn.Module):
         self.shortcut = _zero(nn.Linear(embedding, 2 * channels))
         self.norm_out = nn.GroupNorm(8, width)
         self.conv_out = _zero(nn.Conv2d(width, channels, 3, padding=1))
+        self.score = (
+            nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), _zero(nn.Linear(embedding, embedding)))
+            if motion_score
+            else None
+        )
 
-    def forward(self, noisy: Tensor, timestep: Tensor, image: Tensor, text: Tensor, fps: Tensor) -> Tensor:
-        """``noisy`` and ``image`` ``[B,C,T,h,w]``, ``timestep`` and ``fps`` ``[B]``, ``text`` ``[B,L,D]``."""
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        image: Tensor,
+        text: Tensor,
+        fps: Tensor,
+        motion_score: Tensor | None,
+        motion_mask: Tensor | None,
+    ) -> Tensor:
+        """See ``Denoiser``."""
         batch, _, frames = noisy.shape[:3]
         embedding = self.time(sinusoid(timestep, self.width)) + self.fps(sinusoid(fps, self.width))
         embedding = embedding + self.text(text.mean(dim=1))
+        if self.score is not None:
+            score = score_or_unsaid(motion_score, fps)
+            embedding = embedding + self.score(sinusoid(_SCORE_UNITS * score, self.width))
         embedding = F.silu(embedding[:, None] + self.frame.weight[:frames]).flatten(0, 1)
         shortcut = self.shortcut(embedding)[:, :, None, None].chunk(2, dim=1)
 
-        noisy, image = (y.transpose(1, 2).flatten(0, 1) for y in (noisy, image))
-        x = torch.cat([noisy, image], dim=1).contiguous(memory_format=torch.channels_last)
+        mask = [mask_channel(motion_mask, noisy)] if self.takes_mask else []
+        noisy, image, *mask = (y.transpose(1, 2).flatten(0, 1) for y in (noisy, image, *mask))
+        x = torch.cat([noisy, image, *mask], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.enter(self.conv_in(x), embedding)
         skip = x
         x = self.down(x)

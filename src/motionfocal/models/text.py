@@ -11,7 +11,12 @@ _WORD = re.compile(r"[\w']+")
 PADDING = 0
 
 
-def tokenize(texts: Sequence[str], buckets: int, length: int) -> Tensor:
+LENGTH = 16
+"""Words a text; the worlds' texts have at most eleven."""
+_BUCKETS = 4096
+
+
+def tokenize(texts: Sequence[str], buckets: int = _BUCKETS, length: int = LENGTH) -> Tensor:
     """Lower-cased words as hash buckets 1..buckets-1, int64 ``[B,length]``, padded with 0.
 
     CRC-32 gives a word the same bucket on every machine. Words past ``length`` are cut off.
@@ -27,16 +32,14 @@ def tokenize(texts: Sequence[str], buckets: int, length: int) -> Tensor:
 class WordEncoder(nn.Module):
     """Embeds hashed words with their positions and lets them see each other once."""
 
-    def __init__(self, width: int, length: int = 16, buckets: int = 4096, heads: int = 4) -> None:
+    def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
-        self.length, self.buckets = length, buckets
-        self.words = nn.Embedding(buckets, width)
-        self.positions = nn.Parameter(torch.randn(length, width) * 0.5)
+        self.words = nn.Embedding(_BUCKETS, width)
+        self.positions = nn.Parameter(torch.randn(LENGTH, width) * 0.5)
         self.mixer = nn.TransformerEncoderLayer(
             width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
 
-    def forward(self, texts: Sequence[str]) -> Tensor:
-        """Token embeddings ``[B,length,width]`` of texts; the empty text is the unconditional one."""
-        ids = tokenize(texts, self.buckets, self.length).to(self.positions.device)
-        return self.mixer(self.words(ids) + self.positions)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token embeddings ``[B,length,width]`` of ``tokenize``d texts ``[B,length]``."""
+        return self.mixer(self.words(tokens) + self.positions)

@@ -7,49 +7,120 @@ denoiser alone; this adapter joins the three.
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
+from motionfocal.errors import ShapeError
 from motionfocal.models.first_stage import FirstStage
-from motionfocal.models.protocol import Condition
+from motionfocal.models.protocol import ClipShape, Condition, Schedule, Tensors
+from motionfocal.models.text import WordEncoder, tokenize
 from motionfocal.motion.latent import LatentSpec
 
 
 class Denoiser(Protocol):
-    """A network ``(noisy [B,C,T,h,w], timestep [B], image [B,C,T,h,w], text [B,L,D], fps [B]) -> [B,C,T,h,w]``."""
+    """A network on ``noisy`` and ``image`` ``[B,C,T,h,w]``, ``timestep`` and ``fps`` ``[B]``, ``text`` ``[B,L,D]``."""
 
-    def __call__(self, noisy: Tensor, timestep: Tensor, image: Tensor, text: Tensor, fps: Tensor) -> Tensor:
-        """Predict the target."""
+    def __call__(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        image: Tensor,
+        text: Tensor,
+        fps: Tensor,
+        motion_score: Tensor | None,
+        motion_mask: Tensor | None,
+    ) -> Tensor:
+        """Predict the target, shaped like ``noisy``. The motion priors are those of ``Condition``."""
         ...
 
 
+class XCatNetwork(nn.Module):
+    """A text encoder and a denoiser that learn together."""
+
+    def __init__(self, text_encoder: WordEncoder, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder, self.denoiser = text_encoder, denoiser
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        image: Tensor,
+        tokens: Tensor,
+        fps: Tensor,
+        motion_score: Tensor | None,
+        motion_mask: Tensor | None,
+    ) -> Tensor:
+        """As ``Denoiser``, from the tokens of the texts ``[B,L]``."""
+        return self.denoiser(noisy, timestep, image, self.text_encoder(tokens), fps, motion_score, motion_mask)
+
+
 class XCatModel:
-    """A ``VideoModel`` from a first stage, a text encoder and a denoiser."""
+    """A ``VideoModel`` from a first stage and a network. The image latent is repeated over the frames."""
 
     given_frames = 0
+    pipeline_class = None
 
-    def __init__(self, first_stage: FirstStage, text_encoder: nn.Module, denoiser: nn.Module) -> None:
-        self.first_stage = first_stage
+    def __init__(
+        self, first_stage: FirstStage, network: nn.Module, schedule: Schedule, cell: int, priors: frozenset[str]
+    ) -> None:
+        """``cell`` is the side of the pixel squares that frames are made of: the first stage's and the network's."""
+        self._first_stage, self._cell = first_stage, cell
+        self.network, self.schedule, self.priors = network, schedule, priors
         self.spec = LatentSpec(channels=first_stage.channels, spatial=first_stage.spatial)
-        self._network = nn.ModuleDict({"text_encoder": text_encoder, "denoiser": denoiser})
 
     @property
-    def network(self) -> nn.Module:
-        """The text encoder and the denoiser."""
-        return self._network
+    def parts(self) -> dict[str, nn.Module]:
+        """See ``VideoModel``."""
+        return {"network": self.network}
+
+    def check(self, shape: ClipShape) -> None:
+        """See ``VideoModel``."""
+        if shape.height % self._cell or shape.width % self._cell:
+            raise ShapeError(
+                f"frames of {shape.height}x{shape.width} do not fit the model:"
+                f" height and width must be multiples of {self._cell}"
+            )
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoModel``."""
-        return self.first_stage.encode(frames)
+        return self._first_stage.encode(frames)
 
     def decode(self, latents: Tensor) -> Tensor:
         """See ``VideoModel``."""
-        return self.first_stage.decode(latents)
+        return self._first_stage.decode(latents)
 
-    def condition(self, images: Tensor, texts: Sequence[str], fps: Tensor) -> Condition:
-        """See ``VideoModel``."""
-        return Condition(self.encode(images[:, None]), self._network["text_encoder"](texts), fps)
+    def encode_image(self, images: Tensor, frames: int) -> Tensors:
+        """See ``VideoModel``: the image's latent ``[B,C,1,h,w]``."""
+        return {"latent": self.encode(images[:, None])}
+
+    def encode_text(self, texts: Sequence[str]) -> Tensors:
+        """See ``VideoModel``: word numbers ``[B,L]``; their embeddings are trained."""
+        return {"tokens": tokenize(texts)}
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
-        """See ``VideoModel``. The image latent is repeated over the frames, as DynamiCrafter does."""
-        image = condition.image.expand_as(noisy)
-        return self._network["denoiser"](noisy, timestep, image, condition.text, condition.fps)
+        """See ``VideoModel``."""
+        image = condition.image["latent"].expand_as(noisy)
+        return self.network(
+            noisy,
+            timestep,
+            image,
+            condition.text["tokens"],
+            condition.fps,
+            condition.motion_score,
+            condition.motion_mask,
+        )
+
+    def complete(self, latents: Tensor, condition: Condition) -> Tensor:
+        """See ``VideoModel``."""
+        return latents
+
+
+def mask_channel(mask: Tensor | None, noisy: Tensor) -> Tensor:
+    """The motion mask as a channel ``[B,1,T,h,w]`` beside noisy latents; ones where nothing was said."""
+    return torch.ones_like(noisy[:, :1]) if mask is None else mask.expand_as(noisy[:, :1])
+
+
+def score_or_unsaid(score: Tensor | None, fps: Tensor) -> Tensor:
+    """The motion score ``[B]``; -1 where nothing was said."""
+    return torch.full_like(fps, -1) if score is None else score

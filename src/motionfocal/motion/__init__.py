@@ -4,9 +4,11 @@ from motionfocal.motion.camera import CameraMotion, compensate_camera
 from motionfocal.motion.flow import FlowEstimator, estimate_flow, known_estimators, register_estimator
 from motionfocal.motion.heatmap import (
     CameraFallbackWarning,
+    ClipMotion,
     HeatmapSettings,
     heatmap_of,
     motion_heatmap,
+    motion_of,
     moving_share,
 )
 from motionfocal.motion.latent import LatentSpec, from_layout, pool_to_latent, to_layout
@@ -15,6 +17,7 @@ from motionfocal.motion.overlay import filmstrip, overlay
 __all__ = [
     "CameraFallbackWarning",
     "CameraMotion",
+    "ClipMotion",
     "FlowEstimator",
     "HeatmapSettings",
     "LatentSpec",
@@ -25,6 +28,7 @@ __all__ = [
     "heatmap_of",
     "known_estimators",
     "motion_heatmap",
+    "motion_of",
     "moving_share",
     "overlay",
     "pool_to_latent",

@@ -6,6 +6,7 @@ and camera moves alike.
 """
 
 import warnings
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -56,13 +57,30 @@ class HeatmapSettings(Settings):
         return name
 
 
+@dataclass(frozen=True)
+class ClipMotion:
+    """How a clip moves: ``heat`` float32 [T,H,W] in [0,1], and ``score``, the mean length of its flow, pixels a frame.
+
+    The score is that of the raw flow, the camera's motion included.
+    """
+
+    heat: NDArray[np.float32]
+    score: float
+
+
 def heatmap_of(frames: NDArray[np.uint8], settings: HeatmapSettings) -> NDArray[np.float32]:
-    """Heatmap float32 [T,H,W] of uint8 RGB frames [T,H,W,3], from flow in both directions.
+    """Heatmap float32 [T,H,W] of uint8 RGB frames [T,H,W,3]; see ``motion_of``."""
+    return motion_of(frames, settings).heat
+
+
+def motion_of(frames: NDArray[np.uint8], settings: HeatmapSettings) -> ClipMotion:
+    """Heatmap and motion score of uint8 RGB frames [T,H,W,3], from flow in both directions.
 
     Raises what ``estimate_flow`` and ``motion_heatmap`` raise.
     """
-    return motion_heatmap(
-        estimate_flow(frames, settings.estimator),
+    flow = estimate_flow(frames, settings.estimator)
+    heat = motion_heatmap(
+        flow,
         settings.scale,
         settings.camera,
         backward=estimate_flow(frames, settings.estimator, backward=True),
@@ -71,6 +89,7 @@ def heatmap_of(frames: NDArray[np.uint8], settings: HeatmapSettings) -> NDArray[
         steepness=settings.steepness,
         floor=settings.floor,
     )
+    return ClipMotion(heat, float(np.linalg.norm(flow, axis=-1).mean()))
 
 
 def motion_heatmap(

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from motionfocal.data.sources import DataSettings, SpritesData
 from motionfocal.errors import ConfigError
-from motionfocal.loss import Weighting
-from motionfocal.models.build import CompactSettings, ModelSettings
-from motionfocal.models.schedule import ScheduleSettings
+from motionfocal.loss import OverNoise, Weighting
+from motionfocal.models.families import compact
+from motionfocal.models.family import ModelSettings, known_families
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.settings import Settings
 
@@ -21,6 +21,9 @@ class LossSettings(Settings):
 
     weighting: Weighting = Field("paper", description="'none' trains the baseline without motion focal loss.")
     strength: float = Field(1.0, ge=0, description="Lambda of the paper.")
+    over_noise: OverNoise = Field(
+        "constant", description="How the strength follows the noise level: 'rising' from 0 at no noise, or 'falling'."
+    )
 
 
 class OptimizerSettings(Settings):
@@ -51,18 +54,21 @@ class TrainingConfig(Settings):
     name: str = Field("motif", min_length=1, description="What galleries and reports call the model.")
     seed: int = Field(0, ge=0, description="Draws weights, clips, timesteps, noise and dropped texts.")
     steps: int = Field(600, ge=1, description="Optimizer steps.")
-    batch_size: int = Field(16, ge=1, description="Clips a step.")
+    batch_size: int = Field(16, ge=1, description="Clips a step, on all processes together.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Clips a forward pass; a step accumulates as many passes as it needs. Unset: one pass."
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads of networks and flow; unset: all cores.")
     workers: int = Field(0, ge=0, description="Processes that make batches ahead.")
-    device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
+    device: Literal["auto", "cpu"] = Field("auto", description="'auto' takes the process's GPU where there is one.")
+    precision: Literal["no", "bf16"] = Field("no", description="'bf16' computes in bfloat16 with float32 weights.")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="Share of texts replaced by the empty one, for guidance.")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged weights, which are the result.")
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints; resume loses at most as many.")
     data: DataSettings = Field(default_factory=SpritesData, description="Where clips come from.")
     motion: HeatmapSettings = Field(default_factory=HeatmapSettings, description="How heatmaps are made.")
     loss: LossSettings = Field(default_factory=LossSettings)
-    model: ModelSettings = Field(default_factory=CompactSettings)
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    model: ModelSettings = Field(default_factory=compact.Family)
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     validation: ValidationSettings | None = Field(None, description="Unset: no samples while it trains.")
 
@@ -70,6 +76,8 @@ class TrainingConfig(Settings):
     def _no_setting_without_effect(self) -> "TrainingConfig":
         if self.loss.weighting == "none" and self.loss.strength not in (0.0, 1.0):
             raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
+        if self.loss.weighting == "none" and self.loss.over_noise != "constant":
+            raise ValueError("loss.over_noise has no effect with loss.weighting='none'; leave it out")
         if self.optimizer.warmup_steps > self.steps:
             raise ValueError(
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, more than steps ({self.steps}):"
@@ -113,7 +121,15 @@ def _apply(values: dict[str, object], override: str) -> None:
     values[last] = yaml.safe_load(text)
 
 
-_TAGS = {"sprites", "folder", "compact", "videocrafter", "float", "literal['robust','clip_max','diagonal']"}
+_TAGS = {
+    "sprites",
+    "folder",
+    "diffusion",
+    "flow",
+    "float",
+    "literal['robust','clip_max','diagonal']",
+    *known_families(),
+}
 
 
 def _explain(error: ValidationError) -> str:

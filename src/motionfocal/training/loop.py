@@ -3,22 +3,22 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import torch
+from torch import Tensor
 
-from motionfocal.data.batches import BatchDataset, TrainingBatch, batches
+from motionfocal.data.batches import ClipBatch, ClipBatches, EncodedBatch, Split, load_parts
 from motionfocal.data.sources import ClipSource
-from motionfocal.errors import CheckpointError, TrainingError
+from motionfocal.errors import CheckpointError, ConfigError, TrainingError
 from motionfocal.loss import LossOutput, MotionFocalLoss
 from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
 from motionfocal.training.checkpoint import TrainingState, checkpoints, load_checkpoint, save_checkpoint
 from motionfocal.training.config import OptimizerSettings, TrainingConfig, dump_config, load_config
-from motionfocal.training.objective import DiffusionObjective
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective, stable_seed
 from motionfocal.training.records import METRICS, RunRecords
 
 
@@ -30,89 +30,109 @@ class Callback(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StepSeed:
-    """The random streams of a step, functions of the run's seed and the step alone."""
-
-    seed: int
-    step: int
-
-    def generator(self) -> torch.Generator:
-        """Timesteps, noise, dropped texts."""
-        return torch.Generator().manual_seed(self._mixed())
-
-    def seed_dropout(self) -> None:
-        """Dropout layers draw from the global generator and have no other door."""
-        torch.manual_seed(self._mixed() + 1)
-
-    def _mixed(self) -> int:
-        return self.seed * 1_000_003 + 2 * self.step
-
-
 class Trainer:
-    """A model in training: network, optimizer and averaged weights."""
+    """A model in training: network, optimizer and averaged weights, on one process or on many."""
 
     def __init__(self, config: TrainingConfig, source: ClipSource) -> None:
+        from accelerate import Accelerator
         from diffusers.training_utils import EMAModel
 
         self.config, self.step = config, 0
-        self.card = ModelCard(name=config.name, model=config.model, schedule=config.schedule, shape=source.shape)
+        self.card = ModelCard(name=config.name, model=config.model, shape=source.shape)
         self.model = build_model(config.model, source.shape, config.seed)
-        self.network = self.model.network.to(config.device)
+        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
+        self.split = split_of(config, self.accelerator.num_processes)
+        self.source = ClipBatches(source, config.motion, self.model.spec)
+        self._prepare()
+        self.average = EMAModel(self.trained(), decay=config.ema_decay)
+        device = self.accelerator.device
         self.objective = DiffusionObjective(
             self.model,
-            config.schedule.scheduler(),
             MotionFocalLoss(config.loss.strength, config.loss.weighting),
+            config.loss.over_noise,
             config.text_dropout,
+            {name: tensor.to(device) for name, tensor in self.source.no_text(self.model).items()},
         )
-        self.dataset = BatchDataset(source, config.batch_size, config.motion, self.model.spec)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), betas=config.optimizer.betas, weight_decay=config.optimizer.weight_decay
-        )
-        self.average = EMAModel(self.network.parameters(), decay=config.ema_decay)
 
-    def train_step(self, batch: TrainingBatch) -> dict[str, float]:
-        """Forward, backward, update; returns what was measured."""
+    def _prepare(self) -> None:
+        """Hand the network to accelerate, which may move and wrap it, and make its optimizer."""
+        optimizer = torch.optim.AdamW(
+            self.trained(), betas=self.config.optimizer.betas, weight_decay=self.config.optimizer.weight_decay
+        )
+        self.model.network, self.optimizer = self.accelerator.prepare(self.model.network, optimizer)
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The parameters that learn."""
+        return [parameter for parameter in self.model.network.parameters() if parameter.requires_grad]
+
+    @property
+    def parts(self) -> range:
+        """The parts of every step's batch that belong to this process."""
+        each = self.split.count // self.accelerator.num_processes
+        return range(self.accelerator.process_index * each, (self.accelerator.process_index + 1) * each)
+
+    def train_step(self, batches: Iterator[ClipBatch | EncodedBatch]) -> dict[str, float]:
+        """Forward and backward of this process's parts of a step, then one update; returns what was measured.
+
+        The gradient is that of the mean over all clips of the step, however they are divided.
+        """
         started = time.perf_counter()
-        seed = StepSeed(self.config.seed, self.step)
-        seed.seed_dropout()
+        torch.manual_seed(stable_seed(self.config.seed, self.step, self.accelerator.process_index))  # for dropout
         rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        output = self.objective(_on(batch, self.config.device), seed.generator())
-        if not torch.isfinite(output.total):
-            raise TrainingError(
-                f"step {self.step}: the loss is {output.total.item()}; lower optimizer.learning_rate and resume"
-            )
         self.optimizer.zero_grad()
-        output.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.max_grad_norm)
+        outputs = [self._backward(part, next(batches)) for part in self.parts]
+        figures = self._mean([figures_of(output) for output in outputs])
+        if not math.isfinite(figures["loss"]):
+            raise TrainingError(
+                f"step {self.step}: the loss is {figures['loss']}; lower optimizer.learning_rate and resume"
+            )
+        norm = self.accelerator.clip_grad_norm_(self.trained(), self.config.optimizer.max_grad_norm)
         self.optimizer.step()
-        self.average.step(self.network.parameters())
+        self.average.step(self.trained())
         self.step += 1
-        return _figures(output) | {
+        return figures | {
             "learning_rate": rate,
-            "grad_norm": norm.item(),
+            "grad_norm": float(norm),
             "seconds": time.perf_counter() - started,
         }
+
+    def _backward(self, part: int, batch: ClipBatch | EncodedBatch) -> LossOutput:
+        """Add one part's gradient; processes exchange gradients at the last one only."""
+        device = self.accelerator.device
+        encoded = batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
+        seeds = ClipSeeds(self.config.seed, self.step, self.split.clips(part))
+        wait = nullcontext() if part == self.parts[-1] else self.accelerator.no_sync(self.model.network)
+        with wait:
+            output = self.objective(encoded, seeds)
+            self.accelerator.backward(output.total / len(self.parts))
+        return output
+
+    def _mean(self, figures: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Each figure's mean over the parts of all processes; parts where it is not defined are left out."""
+        mine = torch.stack([torch.stack(list(one.values())) for one in figures])
+        means = self.accelerator.gather(mine).nanmean(dim=0)
+        return dict(zip(figures[0], means.tolist(), strict=True))
 
     @contextmanager
     def averaged(self) -> Iterator[LoadedModel]:
         """The model with its averaged weights, in evaluation mode, for as long as the context lasts."""
-        self.average.store(self.network.parameters())
-        self.average.copy_to(self.network.parameters())
-        self.network.eval()
+        trained = self.trained()
+        self.average.store(trained)
+        self.average.copy_to(trained)
+        self.model.network.eval()
         try:
             yield LoadedModel(self.card, self.model)
         finally:
-            self.average.restore(self.network.parameters())
-            self.network.train()
+            self.average.restore(trained)
+            self.model.network.train()
 
     def state(self) -> TrainingState:
         """Everything that ``resume`` needs."""
         return TrainingState(
             step=self.step,
-            network=self.network.state_dict(),
+            network=self.model.network.state_dict(),
             average=self.average.state_dict(),
             optimizer=self.optimizer.state_dict(),
         )
@@ -120,7 +140,7 @@ class Trainer:
     def resume(self, state: TrainingState) -> None:
         """Continue from a state."""
         self.step = state["step"]
-        self.network.load_state_dict(state["network"])
+        self.model.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -139,10 +159,12 @@ def train(config: TrainingConfig, source: ClipSource, run: Path, callbacks: Sequ
     trainer = Trainer(config, source)
     for path in checkpoints(run)[-1:]:
         trainer.resume(load_checkpoint(path))
-    trainer.network.train()
+    trainer.model.network.train()
+    steps = range(trainer.step, config.steps)
+    parts = iter(load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers))
     with RunRecords(run, trainer.step) as records:
-        for batch in batches(trainer.dataset, trainer.step, config.steps, config.workers):
-            figures = trainer.train_step(batch)
+        for _ in steps:
+            figures = trainer.train_step(parts)
             records.add(METRICS, trainer.step, figures)
             for callback in callbacks:
                 callback.after_step(trainer.step, figures, trainer, records)
@@ -150,6 +172,21 @@ def train(config: TrainingConfig, source: ClipSource, run: Path, callbacks: Sequ
                 save_checkpoint(run, trainer.state())
     with trainer.averaged() as result:
         save_model(run / "model", result.card, result.model.network.state_dict())
+
+
+def split_of(config: TrainingConfig, processes: int) -> Split:
+    """How a step's clips are divided over processes and accumulation.
+
+    Raises:
+        ConfigError: they cannot be divided equally.
+    """
+    share, left = divmod(config.batch_size, processes)
+    if left:
+        raise ConfigError(f"batch_size is {config.batch_size}, which {processes} processes cannot share equally")
+    size = config.micro_batch_size or share
+    if share % size:
+        raise ConfigError(f"micro_batch_size is {size}, which does not divide the {share} clips of a process's step")
+    return Split(config.batch_size, processes * share // size)
 
 
 def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
@@ -175,17 +212,14 @@ def _claim(run: Path, config: TrainingConfig) -> None:
     path.write_text(dump_config(config))
 
 
-def _on(batch: TrainingBatch, device: str) -> TrainingBatch:
-    return TrainingBatch(batch.frames.to(device), batch.heat.to(device), batch.texts, batch.fps.to(device))
-
-
-def _figures(output: LossOutput) -> dict[str, float]:
+def figures_of(output: LossOutput) -> dict[str, Tensor]:
+    """What is recorded of a loss, detached scalars."""
     return {
-        "loss": output.total.item(),
-        "diffusion": output.diffusion.item(),
-        "motif": output.motif.item(),
-        "moving_loss": output.stats.moving_loss.item(),
-        "loss_ratio": output.stats.loss_ratio.item(),
-        "moving_share": output.stats.moving_share.item(),
-        "mean_weight": output.stats.mean_weight.item(),
+        "loss": output.total.detach(),
+        "diffusion": output.diffusion.detach(),
+        "motif": output.motif.detach(),
+        "moving_loss": output.stats.moving_loss,
+        "loss_ratio": output.stats.loss_ratio,
+        "moving_share": output.stats.moving_share,
+        "mean_weight": output.stats.mean_weight,
     }

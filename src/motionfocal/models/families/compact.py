@@ -1,0 +1,49 @@
+"""The worlds' own family: a denoiser small enough to learn on one CPU core."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from motionfocal.models.compact import CompactUNet
+from motionfocal.models.family import FamilySettings
+from motionfocal.models.first_stage import SpaceToDepth
+from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, VideoModel
+from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
+from motionfocal.models.text import WordEncoder
+from motionfocal.models.xcat import XCatModel, XCatNetwork
+
+
+class Family(FamilySettings):
+    """Settings of the compact family."""
+
+    family: Literal["compact"] = "compact"
+    block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")
+    width: int = Field(
+        48, ge=16, multiple_of=16, description="Channels at the fine scale; the coarse one has twice as many."
+    )
+    text_width: int = Field(64, ge=16, multiple_of=16, description="Width of the text encoder.")
+    motion_score: bool = Field(False, description="Tell the network how much moves (mean flow), embedded like fps.")
+    motion_mask: bool = Field(False, description="Tell the network where something may move, as an input channel.")
+    schedule: ScheduleSettings = Field(default_factory=DiffusionSettings)
+
+    def build(self, shape: ClipShape, seed: int) -> VideoModel:
+        """See ``FamilySettings``."""
+        first_stage = SpaceToDepth(self.block)
+        priors = {name for name in (MOTION_SCORE, MOTION_MASK) if getattr(self, name)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
+            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.channels, shape))
+        return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors))
+
+    def _denoiser(self, channels: int, shape: ClipShape) -> CompactUNet:
+        places = shape.height * shape.width // (2 * self.block) ** 2
+        return CompactUNet(
+            channels,
+            self.width,
+            self.text_width,
+            max_frames=shape.frames,
+            max_places=places,
+            motion_score=self.motion_score,
+            motion_mask=self.motion_mask,
+        )

@@ -1,0 +1,99 @@
+"""A model folder in diffusers' pipeline layout: ``model_index.json`` and one subfolder a part."""
+
+import importlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from motionfocal.errors import CheckpointError, ConfigError
+
+INDEX = "model_index.json"
+
+
+class PipelineFolder:
+    """Loads the parts of a pipeline one by one, each when it is first needed, and refuses weights that do not fit."""
+
+    def __init__(self, weights: str) -> None:
+        """``weights`` is a folder, or the name of a repository on the Hugging Face hub, which is downloaded."""
+        self.name = weights
+        self.folder = _local(weights)
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """``model_index.json``: the pipeline's class, its settings, and ``part -> (library, class)``."""
+        index: dict[str, Any] = _json(self.folder / INDEX)
+        return index
+
+    def has(self, part: str) -> bool:
+        """Whether the pipeline has a part of this name."""
+        entry = self.index.get(part)
+        return isinstance(entry, list) and entry[1] is not None
+
+    def config(self, part: str) -> dict[str, Any]:
+        """A part's ``config.json``, without loading it."""
+        config: dict[str, Any] = _json(self.folder / part / "config.json")
+        return config
+
+    def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401 - any class of three libraries
+        """A part in evaluation mode, frozen, in the dtype; tokenizers, processors and schedulers as they are.
+
+        Raises:
+            CheckpointError: the part is missing, or its weights lack, exceed or misfit the tensors of its class.
+        """
+        if not self.has(part):
+            raise CheckpointError(f"{self.folder}: {INDEX} names no {part}; is this a model of another family?")
+        if not (self.folder / part).is_dir():
+            raise CheckpointError(f"{self.folder}: the folder {part} is missing")
+        library, name = self.index[part]
+        loader = getattr(importlib.import_module(library), name, None)
+        if loader is None:
+            raise CheckpointError(f"{self.folder}: this version of {library} has no class {name}; update {library}")
+        if not issubclass(loader, torch.nn.Module):
+            return loader.from_pretrained(self.folder / part)
+        return _load_module(loader, self.folder / part, dtype)
+
+
+def _local(weights: str) -> Path:
+    """The folder itself, or the local copy of a hub repository."""
+    if Path(weights).is_dir():
+        return Path(weights)
+    if weights.count("/") != 1 or weights.startswith((".", "/", "~")):
+        raise ConfigError(f"model.weights: {weights}: no such folder, and no name of the form owner/repository")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(weights))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"model.weights: {weights}: not a folder, and the hub does not give it: {error}"
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; expected a folder in diffusers' pipeline layout")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not JSON: {error}") from error
+    return content
+
+
+def _load_module(loader: type[torch.nn.Module], folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """``from_pretrained`` warns and fills with noise what is missing; here that is an error."""
+    name = "dtype" if loader.__module__.startswith("transformers") else "torch_dtype"
+    try:
+        module, report = loader.from_pretrained(  # type: ignore[attr-defined]
+            folder, output_loading_info=True, **{name: dtype}
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: cannot be loaded: {error}") from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if wrong := sorted(map(str, report.get(kind) or ())):
+            shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+            raise CheckpointError(f"{folder}: {kind.removesuffix('_keys')} tensors for {loader.__name__}: {shown}")
+    return module.eval().requires_grad_(False)
