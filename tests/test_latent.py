@@ -1,5 +1,7 @@
 """Pooling onto a latent grid keeps motion in its own latent, and layouts go there and back unchanged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,18 @@ def test_poolings_are_ordered_and_stay_within_the_heat(spec: LatentSpec, groups:
         assert most.max() <= heat.max()
     for space in ("mean", "max", "pnorm"):
         assert (pool_to_latent(heat, spec, "max", space) >= pool_to_latent(heat, spec, "mean", space) - 1e-6).all()
+
+
+@given(spec=specs, groups=st.integers(1, 3), lead=st.integers(1, 3))
+@settings(deadline=None, max_examples=20)
+def test_copies_of_the_first_latent_frame_have_its_heat_and_span_no_pixels(spec: LatentSpec, groups: int, lead: int):
+    led, frames = replace(spec, lead=lead), spec.pixel_frames(groups + spec.causal)
+    assert led.latent_frames(frames) == lead + groups + spec.causal
+    assert led.pixel_frames(led.latent_frames(frames)) == frames
+    heat = heat_of((frames, spec.spatial, spec.spatial))
+    pooled, plain = pool_to_latent(heat, led), pool_to_latent(heat, spec)
+    assert torch.equal(pooled[lead:], plain)
+    assert torch.equal(pooled[:lead], plain[:1].expand(lead, 1, 1))
 
 
 def test_poolings_are_these_numbers():

@@ -1,6 +1,9 @@
 """``motionfocal animate``: one image by a text, or a world's benchmark into a gallery."""
 
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from motionfocal.cli.console import console, progress_bar
 from motionfocal.errors import CheckpointError
@@ -12,21 +15,25 @@ from motionfocal.training.run import benchmark_of
 from motionfocal.video import read_image, write_clip
 
 
-def run_one(image: Path, text: str, model: Path, out: Path | None, steps: int, guidance: float, seed: int) -> None:
+def run_one(
+    image: Path, text: str, model: Path, out: Path | None, sampling: SamplingSettings, mask: Path | None, seed: int
+) -> None:
     """Animate one image."""
     loaded = load_model(model_folder(model))
     shape = loaded.card.shape
-    picture = read_image(image, size=(shape.height, shape.width))
-    sampling = SamplingSettings(steps=steps, guidance_scale=guidance)
+    size = (shape.height, shape.width)
+    picture = read_image(image, size=size)
+    movable = None if mask is None else read_image(mask, size=size).mean(axis=2, dtype=np.float32)[None] / 255
     with progress_bar() as progress:
-        task = progress.add_task("denoising", total=steps, note="")
-        clip = sample(loaded, picture[None], [text], [seed], sampling, after_step=lambda: progress.advance(task))[0]
+        task = progress.add_task("denoising", total=sampling.steps, note="")
+        step = partial(progress.advance, task)
+        clip = sample(loaded, picture[None], [text], [seed], sampling, after_step=step, motion_mask=movable)[0]
     path = out or Path(f"{image.stem}.mp4")
     write_clip(path, clip, shape.fps, upscale=upscale_of(shape.height))
     console.print(f"{path}: {shape.frames} frames of {shape.width}x{shape.height} at {shape.fps:g} fps")
 
 
-def run_world(model: Path, out: Path | None, images: int, texts: int, steps: int, guidance: float, seed: int) -> None:
+def run_world(model: Path, out: Path | None, images: int, texts: int, sampling: SamplingSettings, seed: int) -> None:
     """Animate the held-out items of the world that a run was trained on."""
     if not (model / "config.yaml").is_file():
         raise CheckpointError(f"{model}: not a run folder; --world needs the run, to know its world")
@@ -34,12 +41,5 @@ def run_world(model: Path, out: Path | None, images: int, texts: int, steps: int
     folder = out or model / "gallery"
     with progress_bar() as progress:
         task = progress.add_task("animating", total=images * texts, note="")
-        animate_world(
-            model,
-            folder,
-            benchmark,
-            SamplingSettings(steps=steps, guidance_scale=guidance),
-            seed,
-            lambda clips: progress.advance(task, clips),
-        )
+        animate_world(model, folder, benchmark, sampling, seed, partial(progress.advance, task))
     console.print(f"gallery in {folder}")

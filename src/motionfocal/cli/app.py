@@ -94,8 +94,18 @@ def animate(
     ] = False,
     images: Annotated[int, typer.Option(min=1, help="With --world: held-out images.")] = 32,
     texts: Annotated[int, typer.Option(min=1, max=24, help="With --world: texts an image.")] = 4,
-    steps: Annotated[int, typer.Option(min=1, help="DDIM steps.")] = 50,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 50,
     guidance: Annotated[float, typer.Option(min=1, help="Classifier-free guidance; 1 samples without.")] = 7.5,
+    rescale: Annotated[
+        float, typer.Option(min=0, max=1, help="Pull the spread of guided predictions back; DynamiCrafter ships 0.7.")
+    ] = 0.0,
+    eta: Annotated[float, typer.Option(min=0, max=1, help="0 samples by DDIM, 1 with fresh noise at each step.")] = 0.0,
+    motion_score: Annotated[
+        float | None, typer.Option(min=0, help="How much should move, mean pixels a frame (model.motion_score).")
+    ] = None,
+    motion_mask: Annotated[
+        Path | None, typer.Option(help="An image, white where something may move (model.motion_mask).")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the noise.")] = 0,
 ) -> None:
     """Animate an image by a text, or all held-out items of a world into a gallery that can be judged.
@@ -103,15 +113,19 @@ def animate(
     A gallery that was begun before goes on: finished clips are kept, unless another setting or model made them.
     """
     from motionfocal.cli.animate import run_one, run_world
+    from motionfocal.generation.sampler import SamplingSettings
 
+    sampling = SamplingSettings(
+        steps=steps, guidance_scale=guidance, guidance_rescale=rescale, eta=eta, motion_score=motion_score
+    )
     if world:
-        if image or text:
-            raise typer.BadParameter("--world brings its own images and texts; leave IMAGE and TEXT out")
-        run_world(model, out, images, texts, steps, guidance, seed)
+        if image or text or motion_mask:
+            raise typer.BadParameter("--world brings its own images and texts; leave IMAGE, TEXT and --motion-mask out")
+        run_world(model, out, images, texts, sampling, seed)
         return
     if image is None or text is None:
         raise typer.BadParameter("IMAGE and TEXT are needed (or --world)")
-    run_one(image, text, model, out, steps, guidance, seed)
+    run_one(image, text, model, out, sampling, motion_mask, seed)
 
 
 @app.command()

@@ -25,6 +25,7 @@ class LatentSpec:
     channels: latent channels. spatial, temporal: pixels and frames a latent cell spans along each axis.
     causal: pixel frame 0 has latent 0 to itself, and frames rk-r+1..rk are latent k for temporal factor r.
     layout: order of the axes in the model; "tokens" is [B, T*h*w, C], time slowest.
+    lead: copies of latent frame 0 in front of it, which span no pixels of their own (CogVideoX1.5 has one).
     """
 
     channels: int
@@ -32,22 +33,23 @@ class LatentSpec:
     temporal: int = 1
     causal: bool = False
     layout: Layout = "bcthw"
+    lead: int = 0
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip; ShapeError when its length does not fit, with the lengths that do."""
         alone = int(self.causal)
         groups, left = divmod(frames - alone, self.temporal)
         if frames < 1 or left:
-            below = self.pixel_frames(groups + alone)
+            below = self.pixel_frames(self.lead + groups + alone)
             near = " or ".join(str(length) for length in (below, below + self.temporal) if length > 0)
             rule = f"{self.temporal} * k" + (" + 1" if self.causal else "")
             raise ShapeError(f"{frames} frames do not fit the latent: lengths are {rule}, such as {near}")
-        return groups + alone
+        return self.lead + groups + alone
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Frames of the clip that ``latent_frames`` latents decode to."""
         alone = int(self.causal)
-        return (latent_frames - alone) * self.temporal + alone
+        return (latent_frames - self.lead - alone) * self.temporal + alone
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
         """Latent frames, rows and columns of a clip in pixels; ShapeError when it does not fit."""
@@ -65,9 +67,9 @@ def pool_to_latent(
     """Pool a heatmap [T,H,W] onto a latent grid: torch.float32 [T',h,w].
 
     Time comes first: each latent frame takes the ``time`` of exactly the frames it spans (a causal VAE's
-    first frame stands alone), pixel by pixel. Then each cell takes the ``space`` of its pixels; "pnorm" is
-    the power mean with p = 4. Resampling across latents would leak motion into neighbours, and mean over
-    time dims small, fast objects.
+    first frame stands alone, and so do its copies), pixel by pixel. Then each cell takes the ``space`` of its
+    pixels; "pnorm" is the power mean with p = 4. Resampling across latents would leak motion into neighbours,
+    and mean over time dims small, fast objects.
 
     Raises ShapeError when the clip does not fit the grid, ConfigError for an unknown pooling.
     """
@@ -84,7 +86,8 @@ def _over_time(frames: Tensor, spec: LatentSpec, how: str) -> Tensor:
         raise ConfigError(f'time must be "max" or "mean", got {how!r}')
     alone, rest = frames[: int(spec.causal)], frames[int(spec.causal) :]
     groups = rest.unflatten(0, (-1, spec.temporal)) if len(rest) else rest[:, None]
-    return torch.cat([alone, groups.amax(1) if how == "max" else groups.mean(1)])
+    pooled = torch.cat([alone, groups.amax(1) if how == "max" else groups.mean(1)])
+    return torch.cat([*[pooled[:1]] * spec.lead, pooled])
 
 
 def _over_space(frames: Tensor, cell: int, how: str) -> Tensor:

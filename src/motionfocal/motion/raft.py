@@ -20,12 +20,10 @@ _SMALLEST_SIDE = 128
 def load_raft(size: RaftSize) -> nn.Module:
     """Torchvision's RAFT with its published weights, which torchvision downloads at first use.
 
-    Raises UnavailableError when torchvision is not installed or the weights cannot be fetched.
+    Raises UnavailableError when the weights cannot be fetched.
     """
-    try:
-        from torchvision.models import optical_flow as zoo
-    except ImportError as error:
-        raise UnavailableError("RAFT needs torchvision: pip install 'motionfocal[raft]'") from error
+    from torchvision.models import optical_flow as zoo
+
     try:
         if size == "large":
             return zoo.raft_large(weights=zoo.Raft_Large_Weights.DEFAULT, progress=False)

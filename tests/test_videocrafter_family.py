@@ -1,0 +1,189 @@
+"""The VideoCrafter family: each image condition, fresh or from its checkpoint, trains and samples as it should."""
+
+import numpy as np
+import pytest
+import torch
+
+from motionfocal.errors import CheckpointError, ConfigError, ShapeError
+from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.loss import MotionFocalLoss
+from motionfocal.models.build import LoadedModel, ModelCard, build_model
+from motionfocal.models.families import videocrafter
+from motionfocal.models.pipeline_folder import PipelineFolder
+from motionfocal.models.protocol import Condition
+
+from .tiny_videocrafter import SHAPE, wake, write_folder
+
+GRID = (2, 4, 4, 16, 24)
+CONDITIONS = ("xcat", "cross_attention", "dual")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("weights")
+    for kind in ("videocrafter2", "videocrafter1", "dynamicrafter"):
+        write_folder(root / kind, kind=kind)
+    return root
+
+
+def family(folders, kind="videocrafter2", **settings):
+    return videocrafter.Family(weights=str(folders / kind), **settings)
+
+
+def fresh(folders, condition):
+    """A text-to-video checkpoint about to be fine-tuned with an image condition."""
+    encoder = {} if condition == "xcat" else {"image_encoder": str(folders / "dynamicrafter")}
+    return family(folders, image_condition=condition, motion_score=True, motion_mask=True, **encoder)
+
+
+def images(seed, count=2):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 32, 48, 3), generator=rng, dtype=torch.uint8)
+
+
+@torch.no_grad()
+def predict(model, image=0, texts=("a dog runs", "a"), fps=8.0, timestep=(500, 20), score=None, mask=None):
+    noisy = torch.randn(GRID, generator=torch.Generator().manual_seed(0))
+    condition = Condition(
+        model.encode_image(images(image), 4), model.encode_text(texts), torch.full((2,), fps), score, mask
+    )
+    return model.predict(noisy, torch.tensor(timestep), condition)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_step_zero_is_the_text_to_video_model_bit_for_bit(folders, condition):
+    model = build_model(fresh(folders, condition), SHAPE, seed=0)
+    unet = PipelineFolder(str(folders / "videocrafter2")).load("unet")
+    noisy = torch.randn(GRID, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        text = model.encode_text(("a dog runs", "a"))["embeds"]
+        plain = unet(noisy, torch.tensor([500, 20]), text, fps=8)
+    for image in (0, 1):
+        assert torch.equal(predict(model, image, score=torch.ones(2)), plain)
+
+
+@pytest.mark.parametrize("kind", ["videocrafter1", "dynamicrafter", *CONDITIONS])
+def test_every_condition_reaches_the_model(folders, kind):
+    settings = fresh(folders, kind) if kind in CONDITIONS else family(folders, kind)
+    model = build_model(settings, SHAPE, seed=0)
+    wake(model.network)
+    reference = predict(model)
+    assert reference.shape == GRID
+    changed = [predict(model, image=1), predict(model, texts=("a dog sits", "a")), predict(model, fps=24.0)]
+    changed += [predict(model, timestep=(501, 20))]
+    if kind in CONDITIONS:
+        changed += [predict(model, score=torch.tensor([3.0, -1])), predict(model, mask=torch.zeros(2, 1, 1, 16, 24))]
+    for other in changed:
+        assert (other[0] - reference[0]).abs().max() > 1e-5
+    assert torch.equal(changed[1][1], reference[1])  # the second clip's text is the same
+
+
+def test_without_text_the_images_tokens_are_those_of_a_grey_image(folders):
+    """As VideoCrafter1 and DynamiCrafter sample; the latent beside the noise stays that of the image."""
+    model = build_model(family(folders, "videocrafter1"), SHAPE, seed=0)
+    one, two = predict(model, 0, texts=("", "a")), predict(model, 1, texts=("", "a"))
+    assert torch.equal(one[0], two[0])
+    assert not torch.equal(one[1], two[1])
+    dual = build_model(family(folders, "dynamicrafter"), SHAPE, seed=0)
+    assert not torch.equal(predict(dual, 0, texts=("", "a"))[0], predict(dual, 1, texts=("", "a"))[0])
+
+
+@torch.no_grad()
+def test_latents_are_the_vaes_mean_frame_by_frame(folders):
+    model = build_model(family(folders), SHAPE, seed=0)
+    clip = torch.stack([images(n, 4) for n in range(2)])
+    vae = PipelineFolder(str(folders / "videocrafter2")).load("vae")
+    latents = model.encode(clip)
+    frame = clip[1, 2].permute(2, 0, 1)[None] / 127.5 - 1
+    torch.testing.assert_close(latents[1, :, 2], 0.18215 * vae.encode(frame).latent_dist.mean[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(model.encode_image(clip[:, 0], 4)["latent"], model.encode(clip[:, :1]))
+    shown = (vae.decode(latents[1, :, 2][None] / 0.18215).sample[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255
+    assert (model.decode(latents)[1, 2] - shown).abs().max() <= 0.51
+
+
+def test_the_text_is_padded_with_token_0_to_77(folders):
+    model = build_model(family(folders), SHAPE, seed=0)
+    encoder = PipelineFolder(str(folders / "videocrafter2")).load("text_encoder")
+    tokens = torch.zeros(1, 77, dtype=torch.long)
+    tokens[0, :4] = torch.tensor([49406, 320, 1929, 49407])  # start, "a", "dog", end
+    with torch.no_grad():
+        expected = encoder(tokens).last_hidden_state
+    torch.testing.assert_close(model.encode_text(["a dog"])["embeds"], expected)
+
+
+def test_an_images_tokens_come_from_the_normalised_224_square(folders):
+    square = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean, std = torch.tensor(videocrafter._CLIP_MEAN), torch.tensor(videocrafter._CLIP_STD)
+    expected = (square / 2 + 0.5 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    torch.testing.assert_close(videocrafter.clip_inputs(square), expected, rtol=1e-4, atol=1e-4)
+    ramp = torch.linspace(-1, 1, 512).expand(1, 3, 320, 512)
+    inner = videocrafter.clip_inputs(ramp)[0, 0, 100, 10:-10]
+    assert videocrafter.clip_inputs(ramp).shape == (1, 3, 224, 224)
+    torch.testing.assert_close(inner.diff(), inner.diff().mean().expand(203), rtol=0.06, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dynamicrafter", *CONDITIONS])
+def test_it_learns_and_every_new_weight_gets_a_gradient(folders, kind):
+    settings = fresh(folders, kind) if kind in CONDITIONS else family(folders, kind)
+    model = build_model(settings, SHAPE, seed=0)
+    model.network.train()
+    rng = torch.Generator().manual_seed(0)
+    clean, noise = (torch.randn(GRID, generator=rng) for _ in range(2))
+    heat = torch.rand(2, 1, 4, 16, 24, generator=rng)
+    score = torch.tensor([2.0, -1.0]) if model.priors else None
+    timestep = torch.tensor([500, 100])
+    noisy = model.schedule.add_noise(clean, noise, timestep)
+    target = model.schedule.target(clean, noise, timestep)
+    condition = Condition(
+        model.encode_image(images(0), 4), model.encode_text(["a dog", "a cat"]), torch.full((2,), 8.0), score
+    )
+    optimizer = torch.optim.AdamW(model.network.parameters(), 1e-3)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = MotionFocalLoss()(model.predict(noisy, timestep, condition), target, heat).total
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    silent = [name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not silent
+
+
+@pytest.mark.parametrize("kind", ["videocrafter2", "dynamicrafter"])
+def test_it_animates(folders, kind):
+    settings = family(folders, kind)
+    model = build_model(settings, SHAPE, seed=0)
+    loaded = LoadedModel(ModelCard(name="tiny", model=settings, shape=SHAPE), model)
+    sampling = SamplingSettings(steps=4, guidance_scale=3, eta=1.0, guidance_rescale=0.7)
+    clips = [sample(loaded, images(0, 1).numpy(), ["a dog runs"], [seed], sampling) for seed in (0, 0, 1)]
+    assert clips[0].shape == (1, 4, 32, 48, 3)
+    assert (clips[0] == clips[1]).all()
+    assert (clips[0] != clips[2]).any()
+    assert np.isfinite(clips[0]).all()
+
+
+def test_a_schedule_is_the_checkpoints_own_or_the_papers(folders):
+    paper = build_model(family(folders), SHAPE, seed=0).schedule
+    own = build_model(family(folders, "dynamicrafter"), SHAPE, seed=0).schedule
+    last = torch.tensor([999])
+    assert paper.noise_level(last).item() == pytest.approx((1 - 0.00466) ** 0.5, abs=1e-5)
+    assert paper.signal_scale.min() == 1
+    assert own.noise_level(last).item() == 1
+    assert own.signal_scale[[0, 200, 400, 999]].tolist() == pytest.approx([1, 0.85, 0.7, 0.7], abs=1e-3)
+
+
+def test_what_cannot_be_is_refused(folders, tmp_path):
+    with pytest.raises(ConfigError, match=r"image_condition is xcat, but .* was made for dual"):
+        build_model(family(folders, "dynamicrafter", image_condition="xcat"), SHAPE, 0)
+    with pytest.raises(ConfigError, match=r"set model\.image_encoder"):
+        build_model(family(folders, image_condition="dual"), SHAPE, 0)
+    with pytest.raises(ConfigError, match="no effect"):
+        build_model(family(folders, image_encoder=str(folders / "dynamicrafter")), SHAPE, 0)
+    with pytest.raises(ShapeError, match="image tokens for 4 frames"):
+        build_model(family(folders, "dynamicrafter"), SHAPE.model_copy(update={"frames": 8}), 0)
+    with pytest.raises(ShapeError, match="multiples of 2"):
+        build_model(family(folders), SHAPE.model_copy(update={"width": 33}), 0)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
+    with pytest.raises(CheckpointError, match="a model of WanPipeline"):
+        build_model(videocrafter.Family(weights=str(tmp_path)), SHAPE, 0)
