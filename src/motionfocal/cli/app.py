@@ -78,6 +78,47 @@ def train(
 
 
 @app.command()
+def prepare(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe, as for 'train'.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key, as in data.cache=cache.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is, what would be made, and what training would need.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
+    ] = None,
+) -> None:
+    """Encode clips and texts and measure motion once, so that training only reads. Killed at any moment, it goes on.
+
+    The cache (data.cache in the config) holds latents, text embeddings and heatmaps apart: another heatmap encodes no
+    clip anew. A clip that cannot be used is listed at the end and the others go on; the exit code is then 1.
+    """
+    from motionfocal.cli.prepare import run
+
+    run(config, overrides or [], dry_run, shard)
+
+
+@app.command()
+def convert(
+    kind: Annotated[str, typer.Argument(help="videocrafter2, videocrafter1 (I2V-512) or dynamicrafter (512).")],
+    checkpoint: Annotated[Path, typer.Argument(help="The project's model.ckpt, or the same as safetensors.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, for model.weights of a config.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of a CLIP tokenizer; unset, open_clip_torch brings the vocabulary.")
+    ] = None,
+) -> None:
+    """Convert a checkpoint of VideoCrafter or DynamiCrafter to diffusers' layout: [bold]model.weights=OUT[/bold].
+
+    A tensor that is missing, left over or of another shape is an error; OUT appears only when all of it is written.
+    """
+    from motionfocal.cli.convert import run
+
+    run(kind, checkpoint, out, tokenizer)
+
+
+@app.command()
 def animate(
     image: Annotated[
         Path | None, typer.Argument(help="The first frame; scaled and cropped to the model's size.")

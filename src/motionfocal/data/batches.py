@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import ClipSource, Example
 from motionfocal.models.protocol import Tensors, VideoModel
 from motionfocal.motion import LatentSpec, pool_to_latent
@@ -103,11 +104,7 @@ class ClipBatches:
 
     def load(self, step: int, size: int, clips: range) -> ClipBatch:
         """See ``BatchSource``."""
-        examples = (
-            self._source.batch(step, size, clips)
-            if hasattr(self._source, "batch")
-            else [self._source[step * size + n] for n in clips]
-        )
+        examples = self._source.batch(step, size, clips)
         motions = [self._motion_of(example) for example in examples]
         return ClipBatch(
             frames=torch.from_numpy(np.stack([example.frames for example in examples])),
@@ -133,6 +130,41 @@ class ClipBatches:
     def _measure(self, example: Example) -> tuple[Tensor, float]:
         motion = motion_of(example.frames, self._motion)
         return pool_to_latent(motion.heat, self._spec), motion.score
+
+
+class CachedBatches:
+    """Batches that were prepared before; nothing is decoded or encoded."""
+
+    def __init__(self, source: CacheSource) -> None:
+        self._source = source
+
+    def load(self, step: int, size: int, clips: range) -> EncodedBatch:
+        """See ``BatchSource``."""
+        examples = self._source.batch(step, size, clips)
+        return EncodedBatch(
+            latents=torch.stack([example.latents for example in examples]),
+            image=_stack([example.image for example in examples]),
+            text=_stack([example.text for example in examples]),
+            motion=MotionBatch(
+                torch.stack([example.heat for example in examples])[:, None],
+                torch.tensor([example.score for example in examples]),
+            ),
+            fps=torch.tensor([example.fps for example in examples]),
+        )
+
+    def no_text(self, model: VideoModel) -> Tensors:
+        """See ``BatchSource``; the model is not asked."""
+        return _stack([self._source.text("")])
+
+
+def batches_of(source: ClipSource | CacheSource, motion: HeatmapSettings, spec: LatentSpec) -> BatchSource:
+    """The batches of a source of either kind."""
+    return CachedBatches(source) if isinstance(source, CacheSource) else ClipBatches(source, motion, spec)
+
+
+def _stack(examples: Sequence[Tensors]) -> Tensors:
+    """Named tensors of examples as those of a batch."""
+    return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 class _Parts(Dataset[ClipBatch | EncodedBatch]):

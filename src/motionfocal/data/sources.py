@@ -1,20 +1,28 @@
-"""Where training clips come from. A source is an endless sequence: example n is the same in every run and process."""
+"""Where training clips come from. A source is an endless sequence: a batch is the same in every run and process."""
 
-from collections.abc import Callable, Iterable
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from motionfocal.data.manifest import Caption, read_captions
-from motionfocal.errors import ManifestError, MotionFocalError
-from motionfocal.models.build import ClipShape
+from motionfocal.data.files import VideoFile
+from motionfocal.data.manifest import Caption, is_sharded, read_manifest
+from motionfocal.data.windows import Bucket, BucketedOrder, Footage, Sampling, Window, rng_of
+from motionfocal.errors import ManifestError, MediaError, ShapeError
+from motionfocal.models.protocol import ClipShape
 from motionfocal.settings import Settings
-from motionfocal.video import Clip, read_clip
+from motionfocal.video import Clip, probe, read_clip
+from motionfocal.video.survey import survey
 from motionfocal.worlds import SpritesSettings, SpritesWorld
+
+_SIDE = 64
+Side = Annotated[int, Field(ge=8)]
+CacheDtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,20 @@ class Example:
 
 
 class ClipSource(Protocol):
-    """An endless sequence of examples of one shape."""
+    """An endless sequence of batches; the examples of one batch have one shape."""
 
-    shape: ClipShape
+    @property
+    def shapes(self) -> Sequence[ClipShape]:
+        """Every shape that occurs, the most common one first."""
+        ...
 
-    def __getitem__(self, index: int) -> Example:
-        """Example ``index`` (0 or more): a pure function of the index."""
+    @property
+    def shape(self) -> ClipShape:
+        """The most common shape."""
+        ...
+
+    def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
+        """The batch of a step (0 or more), or its examples at some places: a pure function of step, size and place."""
         ...
 
 
@@ -48,15 +64,111 @@ class SpritesData(Settings):
 
 
 class FolderData(Settings):
-    """A folder of clips and a table of texts."""
+    """Clips with texts: a folder and a table, or tar shards."""
 
     kind: Literal["folder"] = "folder"
-    videos: Path = Field(description="Folder of the clips.")
-    captions: Path = Field(description="CSV or JSONL with a text column and a file or id column; see the README.")
-    frames: int = Field(16, ge=2, description="Frames a clip.")
-    stride: int = Field(1, ge=1, description="Take every n-th frame.")
-    height: int = Field(64, ge=8, description="Clips are scaled to cover this height ...")
-    width: int = Field(64, ge=8, description="... and this width, and cropped around the centre.")
+    videos: Path | tuple[Path, ...] = Field(
+        description="Folder of the clips; or tar shards: a path, a glob, a range shard-{0000..0012}.tar, or a list."
+    )
+    captions: Path | None = Field(
+        None,
+        description="CSV or JSONL with a text column and a file or id column, or a prompts.txt with a videos.txt beside"
+        " it. Unset: metadata.csv, metadata.jsonl or prompts.txt in the folder of the clips.",
+    )
+    frames: int | tuple[int, ...] = Field(
+        16, description="Frames a clip; of several lengths, a clip takes the longest that it can fill."
+    )
+    stride: int | tuple[int, int] = Field(
+        1,
+        description="Take every n-th frame, from the first on; of [least, most], the stride and the start are drawn"
+        " anew for every example.",
+    )
+    height: Side = Field(_SIDE, description="Clips are scaled to cover this height ...")
+    width: Side = Field(_SIDE, description="... and this width, and cropped around the centre.")
+    buckets: tuple[tuple[Side, Side], ...] | None = Field(
+        None,
+        description="Sizes [height, width] in place of the one above; a clip takes the nearest in aspect ratio.",
+    )
+    cache: Path | None = Field(
+        None, description="Folder that 'motionfocal prepare' fills and training reads. Unset: clips are read anew."
+    )
+    cache_dtype: CacheDtype = Field(
+        "float32", description="What latents and embeddings are rounded to in the cache, where they are wider."
+    )
+    windows_per_clip: int = Field(1, ge=1, description="Windows of each clip in the cache, each drawn once.")
+    window_seed: int = Field(
+        0, ge=0, description="Draws the windows of the cache, whatever the run's seed, so that runs can share it."
+    )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How windows are chosen."""
+        lengths = (self.frames,) if isinstance(self.frames, int) else self.frames
+        stride = (self.stride, self.stride) if isinstance(self.stride, int) else self.stride
+        sizes = self.buckets or ((self.height, self.width),)
+        return Sampling(lengths, sizes, stride, drawn=not isinstance(self.stride, int))
+
+    @field_validator("videos", mode="before")
+    @classmethod
+    def _places(cls, value: object) -> object:
+        places = value if isinstance(value, list | tuple) else [value]
+        if not places or not all(isinstance(place, str | Path) for place in places):
+            raise ValueError(f"expected the path of a folder or of tar shards, or a list of shards, got {value!r}")
+        return value
+
+    @field_validator("frames", mode="before")
+    @classmethod
+    def _lengths(cls, value: object) -> object:
+        numbers = _numbers(value)
+        if not numbers or min(numbers) < 2:
+            raise ValueError(f"expected a number of frames from 2 on, or a list of them, got {value!r}")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"a length stands twice in {value!r}")
+        return value
+
+    @field_validator("stride", mode="before")
+    @classmethod
+    def _strides(cls, value: object) -> object:
+        numbers = _numbers(value)
+        pair = isinstance(value, list | tuple)
+        if not numbers or min(numbers) < 1 or (pair and len(numbers) != 2) or numbers[0] > numbers[-1]:
+            raise ValueError(f"expected a number from 1 on, or [least, most], got {value!r}")
+        return value
+
+    @field_validator("buckets")
+    @classmethod
+    def _different_ratios(cls, sizes: tuple[tuple[int, int], ...] | None) -> tuple[tuple[int, int], ...] | None:
+        if sizes == ():
+            raise ValueError("expected at least one size [height, width]")
+        for n, (height, width) in enumerate(sizes or ()):
+            for other in (sizes or ())[:n]:
+                if height * other[1] == width * other[0]:
+                    raise ValueError(
+                        f"{list(other)} and {[height, width]} have one aspect ratio: no clip would take the second"
+                    )
+        return sizes
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> "FolderData":
+        if self.captions is not None and is_sharded(self.videos):
+            raise ValueError("captions have no effect with tar shards, which hold their texts; leave them out")
+        if self.buckets is not None and (self.height, self.width) != (_SIDE, _SIDE):
+            raise ValueError("height and width have no effect with buckets; leave them out")
+        if self.windows_per_clip > 1 and not self.sampling.drawn:
+            raise ValueError("windows_per_clip would take the same window again; set stride to a range [least, most]")
+        if self.window_seed and not self.sampling.drawn:
+            raise ValueError("window_seed has no effect with a fixed stride; leave it out")
+        without = {"windows_per_clip": 1, "window_seed": 0, "cache_dtype": "float32"}
+        for name, default in without.items():
+            if self.cache is None and getattr(self, name) != default:
+                raise ValueError(f"{name} has no effect without a cache; leave it out, or set cache")
+        return self
+
+
+def _numbers(value: object) -> list[int]:
+    """A whole number or a list of them as a list; empty for anything else."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [number for number in values if type(number) is int] if all(type(n) is int for n in values) else []
 
 
 DataSettings = Annotated[SpritesData | FolderData, Field(discriminator="kind")]
@@ -70,9 +182,15 @@ class SpritesSource:
         self._drawn: dict[int, Example] = {}
         world = settings.world
         self.shape = ClipShape(frames=world.frames, height=world.size, width=world.size, fps=world.fps)
+        self.shapes = (self.shape,)
+
+    def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
+        """See ``ClipSource``: examples ``step * size`` to ``(step + 1) * size - 1`` of the world."""
+        places = range(size) if clips is None else clips
+        return [self[step * size + place] for place in places]
 
     def __getitem__(self, index: int) -> Example:
-        """See ``ClipSource``."""
+        """Example ``index`` (0 or more): a pure function of the seed and the index."""
         if self._clips is None:
             return self._draw(index, key=None)
         index %= self._clips
@@ -88,53 +206,105 @@ class SpritesSource:
         return Example(frames, self._world.text(scene, action), self.shape.fps, key)
 
 
-class FolderSource:
-    """Clips in memory, shuffled anew every epoch."""
+@dataclass(frozen=True)
+class Shot:
+    """A clip that can be used: its text, what its file holds, and its bucket."""
 
-    def __init__(self, clips: list[tuple[Caption, Clip]], shape: ClipShape, seed: int) -> None:
-        self._clips, self.shape, self._seed = clips, shape, seed
-
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def __getitem__(self, index: int) -> Example:
-        """See ``ClipSource``."""
-        epoch, position = divmod(index, len(self._clips))
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._clips))
-        caption, clip = self._clips[order[position]]
-        return Example(clip.frames, caption.text, clip.fps, key=caption.id)
+    caption: Caption
+    footage: Footage
+    bucket: Bucket
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A clip that could not be used, and why."""
+    """A clip that could not be used, and why. The reason begins with the clip's path."""
 
     path: Path
     reason: str
 
 
+class FolderSource:
+    """Clips of a data set, read when they are asked for."""
+
+    def __init__(self, sampling: Sampling, shots: Sequence[Shot], seed: int) -> None:
+        self._sampling, self._shots, self._seed = sampling, shots, seed
+        self._order = BucketedOrder([shot.bucket for shot in shots], seed)
+        self.shapes = shapes_of([(shot.bucket, sampling.usual_fps(shot.footage)) for shot in shots])
+
+    def __len__(self) -> int:
+        return len(self._shots)
+
+    @property
+    def shape(self) -> ClipShape:
+        """See ``ClipSource``."""
+        return self.shapes[0]
+
+    def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
+        """See ``ClipSource``. Raises MediaError when a clip cannot be read."""
+        items, places = self._order.batch(step, size), range(size) if clips is None else clips
+        return [self._example(self._shots[items[place]], step * size + place) for place in places]
+
+    def _example(self, shot: Shot, number: int) -> Example:
+        window = self._sampling.window(shot.footage, rng_of("example", self._seed, number))
+        clip = read_window(shot.caption.video, window)
+        return Example(clip.frames, shot.caption.text, clip.fps, None if self._sampling.drawn else shot.caption.id)
+
+
 def load_folder(
     settings: FolderData, seed: int, track: Callable[[list[Caption]], Iterable[Caption]] = iter
 ) -> tuple[FolderSource, list[Rejected]]:
-    """Read every clip that the table names; a bad one is rejected with its reason and the others go on.
+    """Look at every clip of a data set; a bad one is rejected with its reason and the others go on.
 
     ``track`` wraps the list of captions, to show progress.
 
     Raises:
-        ManifestError: the table is wrong, or not a single clip could be read.
+        ManifestError: the data set's table or shards are wrong, or not a single clip can be used.
     """
-    clips: list[tuple[Caption, Clip]] = []
+    shots: list[Shot] = []
     rejected: list[Rejected] = []
-    size = (settings.height, settings.width)
-    for caption in track(read_captions(settings.captions, settings.videos)):
+    for caption in track(read_manifest(settings.videos, settings.captions)):
         try:
-            clips.append((caption, read_clip(caption.video, frames=settings.frames, stride=settings.stride, size=size)))
-        except MotionFocalError as error:
-            rejected.append(Rejected(caption.video, str(error)))
-    if not clips:
-        raise ManifestError(
-            f"{settings.videos}: none of {len(rejected)} clips could be read; first: {rejected[0].reason}"
-        )
-    fps = float(np.median([clip.fps for _, clip in clips]))
-    shape = ClipShape(frames=settings.frames, height=settings.height, width=settings.width, fps=fps)
-    return FolderSource(clips, shape, seed), rejected
+            shots.append(shot_of(caption, look_at(caption.video), settings.sampling))
+        except MediaError as error:
+            rejected.append(Rejected(caption.video.path, str(error)))
+    if not shots:
+        raise ManifestError(f"none of {len(rejected)} clips can be used; first: {rejected[0].reason}")
+    return FolderSource(settings.sampling, shots, seed), rejected
+
+
+def look_at(video: VideoFile) -> Footage:
+    """What a file holds, in one pass over its packets and its first frame; of one cut off, what is there.
+
+    Raises:
+        MediaError: no video can be read from it.
+    """
+    with video.opened() as path:
+        info, whole = probe(path), survey(path)
+    return Footage(len(whole.shown), info.height, info.width, info.fps)
+
+
+def shot_of(caption: Caption, footage: Footage, sampling: Sampling) -> Shot:
+    """A clip in its bucket. Raises MediaError when it is too short."""
+    try:
+        return Shot(caption, footage, sampling.bucket(footage))
+    except ShapeError as error:
+        raise MediaError(f"{caption.video}: {error}") from error
+
+
+def read_window(video: VideoFile, window: Window) -> Clip:
+    """The frames of a window. Raises MediaError when they cannot be read."""
+    size = (window.height, window.width)
+    with video.opened() as path:
+        return read_clip(path, frames=window.frames, stride=window.stride, start=window.start, size=size)
+
+
+def shapes_of(clips: Sequence[tuple[Bucket, float]]) -> tuple[ClipShape, ...]:
+    """The shapes of clips given by bucket and fps, the most common first, each with the median fps."""
+    by_bucket: dict[Bucket, list[float]] = {}
+    for bucket, fps in clips:
+        by_bucket.setdefault(bucket, []).append(fps)
+    ordered = sorted(by_bucket.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return tuple(
+        ClipShape(frames=bucket.frames, height=bucket.height, width=bucket.width, fps=statistics.median(rates))
+        for bucket, rates in ordered
+    )

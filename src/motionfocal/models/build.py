@@ -9,8 +9,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
 from motionfocal.errors import CheckpointError
-from motionfocal.models.family import ModelSettings
 from motionfocal.models.protocol import ClipShape, VideoModel
+from motionfocal.models.settings import ModelSettings
 from motionfocal.settings import Settings
 
 

@@ -1,15 +1,13 @@
 """Families of models: what a family's file must define, and how it is found."""
 
+import hashlib
 import importlib
 import pkgutil
-from functools import reduce
 from importlib.metadata import entry_points
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import ClassVar
 
 from motionfocal.models import families
+from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.settings import Settings
 
@@ -18,6 +16,19 @@ class FamilySettings(Settings):
     """Base of every family's settings; a subclass adds ``family: Literal["its_name"]`` and its own fields."""
 
     family: str
+
+    encoder_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields, besides ``weights``, that decide what the frozen parts give."""
+
+    def encoder_fingerprint(self) -> str:
+        """A short hash of the frozen parts: models that share it can share what was encoded.
+
+        Of a checkpoint folder it is that of the frozen parts' files (see ``PipelineFolder.fingerprint``), wherever the
+        folder lies.
+        """
+        values = {name: getattr(self, name) for name in self.encoder_fields}
+        folder = PipelineFolder(self.weights).fingerprint() if hasattr(self, "weights") else None
+        return hashlib.sha256(repr((self.family, values, folder)).encode()).hexdigest()[:16]
 
     def build(self, shape: ClipShape, seed: int) -> VideoModel:
         """A model for clips of a shape; what is not read from a checkpoint is drawn from the seed.
@@ -37,9 +48,3 @@ def known_families() -> dict[str, type[FamilySettings]]:
     }
     modules |= {entry.name: entry.load() for entry in entry_points(group="motionfocal.families")}
     return {name: module.Family for name, module in modules.items()}
-
-
-if TYPE_CHECKING:
-    ModelSettings = FamilySettings
-else:
-    ModelSettings = Annotated[reduce(or_, known_families().values()), Field(discriminator="family")]

@@ -1,5 +1,6 @@
 """A model folder in diffusers' pipeline layout: ``model_index.json`` and one subfolder a part."""
 
+import hashlib
 import importlib
 import json
 from functools import cached_property
@@ -11,6 +12,11 @@ import torch
 from motionfocal.errors import CheckpointError, ConfigError
 
 INDEX = "model_index.json"
+
+_TRAINED = ("transformer", "unet", "image_projector", "scheduler")
+"""Beginnings of the names of parts that decide nothing of what is encoded."""
+
+_MEGABYTE = 2**20
 
 
 class PipelineFolder:
@@ -36,6 +42,21 @@ class PipelineFolder:
         """A part's ``config.json``, without loading it."""
         config: dict[str, Any] = _json(self.folder / part / "config.json")
         return config
+
+    def fingerprint(self) -> str:
+        """A short hash of the parts that no family trains: of their configs, and of their weights' headers and sizes.
+
+        Weights are told by their headers, sizes and last megabytes: reading all of a large text encoder takes minutes.
+        """
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*/*")):
+            if path.is_file() and not path.parent.name.startswith(_TRAINED):
+                digest.update(f"{path.relative_to(self.folder)} {path.stat().st_size}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(file.read(_MEGABYTE))
+                    file.seek(max(0, path.stat().st_size - _MEGABYTE))
+                    digest.update(file.read())
+        return digest.hexdigest()[:16]
 
     def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401 - any class of three libraries
         """A part in evaluation mode, frozen, in the dtype; tokenizers, processors and schedulers as they are.

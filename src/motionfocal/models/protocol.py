@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -100,6 +101,9 @@ class VideoModel(Protocol):
 
     network: nn.Module
     """All that is trained, saved and averaged. A trainer may put a wrapped module in its place."""
+
+    device: torch.device
+    """Where the frozen parts work; what they give is there. The network is moved by whoever trains it."""
 
     @property
     def spec(self) -> LatentSpec:

@@ -11,7 +11,8 @@ from motionfocal.data.sources import DataSettings, SpritesData
 from motionfocal.errors import ConfigError
 from motionfocal.loss import OverNoise, Weighting
 from motionfocal.models.families import compact
-from motionfocal.models.family import ModelSettings, known_families
+from motionfocal.models.family import known_families
+from motionfocal.models.settings import ModelSettings
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.settings import Settings
 

@@ -1,0 +1,206 @@
+"""A cache on disk: reading it, and writing it so that a process killed at any moment leaves nothing broken.
+
+::
+
+    latents/ab/abcd....safetensors    latents [C,T',h,w], image.<name> of encode_image
+    texts/...                         what encode_text says of one text
+    heatmaps/...                      heat uint8 [T',h,w] (255 = 1), score (pixels a frame), moving_share of the pixels
+    clips.jsonl                       what each window was made of and where its entries are; windows that failed
+    files.jsonl                       content and measures of every file that was looked at
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, cast, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from motionfocal.data.files import Stamp
+from motionfocal.data.windows import Footage
+from motionfocal.errors import CheckpointError, ConfigError, DamagedFileError
+from motionfocal.jsonl import Row, append_jsonl, read_jsonl, rewrite_jsonl
+from motionfocal.models.protocol import Tensors
+
+Kind = Literal["latents", "texts", "heatmaps"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file holds, and the SHA-256 of its bytes."""
+
+    content: str
+    footage: Footage
+
+
+class CacheFolder:
+    """Reads a cache."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, kind: Kind, key: str) -> Path:
+        """The file of an entry."""
+        return self.root / kind / key[:2] / f"{key}.safetensors"
+
+    def has(self, kind: Kind, key: str) -> bool:
+        """Whether an entry is there."""
+        return self.path(kind, key).is_file()
+
+    def keys(self, kind: Kind) -> set[str]:
+        """The names of all entries of a kind."""
+        return {path.stem for path in (self.root / kind).glob("??/*.safetensors")}
+
+    def read(self, kind: Kind, key: str) -> Tensors:
+        """An entry, on the CPU, in the dtypes that it was given in.
+
+        Raises:
+            DamagedFileError: the entry is missing or cannot be read.
+        """
+        path = self.path(kind, key)
+        try:
+            with safe_open(path, "pt") as file:
+                rounded: dict[str, str] = json.loads((file.metadata() or {}).get("rounded", "{}"))
+                tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise DamagedFileError(
+                f"{path}: damaged or missing ({error}); delete it and run 'motionfocal prepare' again"
+            ) from error
+        return tensors | {name: tensors[name].to(DTYPES[dtype]) for name, dtype in rounded.items()}
+
+    def files(self) -> dict[Stamp, FileFacts | str]:
+        """Every file that was ever looked at; of one that is no video, why."""
+        return {_stamp(row): _facts(row) for row in self._rows("files")}
+
+    def clips(self) -> Iterator[Row]:
+        """Rows of the index: windows with what their entries are made of, and windows that failed (``rejected``)."""
+        return self._rows("clips")
+
+    def _rows(self, name: str) -> Iterator[Row]:
+        """The rows of all shards' files."""
+        for path in sorted(self.root.glob(f"{name}*.jsonl")):
+            yield from read_jsonl(path)
+
+
+def _stamp(row: Row) -> Stamp:
+    return Stamp(str(row["file"]), cast("int", row["size"]), cast("int", row["mtime_ns"]))
+
+
+def _facts(row: Row) -> FileFacts | str:
+    if "rejected" in row:
+        return str(row["rejected"])
+    frames, height, width = (cast("int", row[name]) for name in ("frames", "height", "width"))
+    return FileFacts(str(row["content"]), Footage(frames, height, width, cast("float", row["fps"])))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``index`` of ``count``, from 1 on: one machine's share of the clips."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise ConfigError(f"shard {self.index}/{self.count}: shards run from 1/{self.count} to the last")
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+    def holds(self, clip: str) -> bool:
+        """Whether a clip, by its id, is in this part; the same on every machine."""
+        return int(hashlib.sha256(clip.encode()).hexdigest(), 16) % self.count == self.index - 1
+
+
+WHOLE = Shard()
+
+
+class CacheWriter:
+    """Writes a cache for as long as the context lasts; one process a shard.
+
+    An entry takes its name when it is whole and on disk, so a process killed at any moment leaves no broken one. Each
+    shard has an index of its own, so that machines can share a folder.
+    """
+
+    def __init__(self, folder: CacheFolder, shard: Shard) -> None:
+        suffix = "" if shard.count == 1 else f".{shard}"
+        self._folder, self._partial = folder, folder.root / f".partial-{shard}"
+        self._clips = _Journal(folder.root / f"clips{suffix}.jsonl")
+        self._files = _Journal(folder.root / f"files{suffix}.jsonl")
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        with _telling(self._partial):
+            self._partial.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def write(self, kind: Kind, key: str, tensors: Tensors, dtype: torch.dtype | None = None) -> None:
+        """Write an entry. Floating-point tensors wider than ``dtype`` are rounded to it; ``read`` widens them again.
+
+        Raises:
+            CheckpointError: the disk is full, or the folder may not be written to.
+        """
+        wide = {
+            name: str(tensor.dtype).removeprefix("torch.")
+            for name, tensor in tensors.items()
+            if dtype is not None and tensor.is_floating_point() and tensor.itemsize > dtype.itemsize
+        }
+        stored = {name: (t.to(dtype) if name in wide else t).contiguous() for name, t in tensors.items()}
+        target, partial = self._folder.path(kind, key), self._partial / key
+        with _telling(target):
+            with partial.open("wb") as file:
+                file.write(save(stored, {"rounded": json.dumps(wide)} if wide else None))
+                file.flush()
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(target)
+
+    def add_clip(self, row: Mapping[str, object]) -> None:
+        """Add a row to the index."""
+        self._clips.add(row)
+
+    def add_file(self, stamp: Stamp, facts: FileFacts | str) -> None:
+        """Remember what a file holds, or why it is no video."""
+        found = {"rejected": facts} if isinstance(facts, str) else {"content": facts.content, **asdict(facts.footage)}
+        self._files.add({**stamp._asdict(), **found})
+
+
+class _Journal:
+    """A list that this process alone adds to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._mended = path, False
+
+    def add(self, row: Mapping[str, object]) -> None:
+        with _telling(self._path):
+            if not self._mended and self._path.is_file():  # without the line that a killed process did not finish
+                rewrite_jsonl(self._path, read_jsonl(self._path))
+            self._mended = True
+            append_jsonl(self._path, row)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be written into a CheckpointError."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error}); see that the disk has room and that no other process"
+            " prepares the same shard, then run again"
+        ) from error
