@@ -19,7 +19,7 @@ def run(config: str, out: Path, overrides: Sequence[str], show: bool) -> None:
     """Resolve the config, train, and say where the results are."""
     resolved = load_config(recipe(config), overrides)
     if show:
-        console.print(dump_config(resolved), markup=False)
+        console.print(dump_config(resolved), markup=False, highlight=False, soft_wrap=True)
         return
     data = open_data(resolved, lambda captions: track(captions, "reading clips", console=console))
     list_failures("clips", [rejected.reason for rejected in data.rejected])

@@ -7,10 +7,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
 from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
-from motionfocal.models.protocol import NO_PRIORS, ClipShape, VideoModel
+from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, VideoModel
 from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
 from motionfocal.models.text import WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork
@@ -25,18 +26,54 @@ class Family(FamilySettings):
     head_width: int = Field(16, ge=4, description="Width of an attention head.")
     layers: int = Field(1, ge=1, description="Residual blocks a scale.")
     text_width: int = Field(64, ge=16, multiple_of=16, description="Width of the text encoder.")
+    motion_score: bool = Field(False, description="Tell the network how much moves (mean flow), embedded like fps.")
+    motion_mask: bool = Field(False, description="Tell the network where something may move, as an input channel.")
     schedule: ScheduleSettings = Field(default_factory=DiffusionSettings)
 
     def build(self, shape: ClipShape, seed: int) -> VideoModel:
         """See ``FamilySettings``."""
-        from motionfocal.models.videocrafter import VideoCrafterUNet
-
         first_stage = SpaceToDepth(self.block)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
-            text_encoder = WordEncoder(self.text_width)
-            denoiser = VideoCrafterUNet(
-                first_stage.channels, self.widths, self.text_width, self.head_width, self.layers
-            )
+            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.channels))
         cell = self.block * 2 ** (len(self.widths) - 1)
-        return XCatModel(first_stage, XCatNetwork(text_encoder, denoiser), self.schedule.build(), cell, NO_PRIORS)
+        priors = frozenset(name for name in (MOTION_SCORE, MOTION_MASK) if getattr(self, name))
+        return XCatModel(first_stage, network, self.schedule.build(), cell, priors)
+
+    def _denoiser(self, channels: int) -> "UNetDenoiser":
+        from motionfocal.models.videocrafter import VideoCrafterUNet
+
+        unet = VideoCrafterUNet(
+            in_channels=2 * channels,
+            out_channels=channels,
+            block_out_channels=self.widths,
+            attention_levels=(True,) * (len(self.widths) - 1) + (False,),
+            layers_per_block=self.layers,
+            cross_attention_dim=self.text_width,
+            attention_head_dim=self.head_width,
+            motion_score=self.motion_score,
+            motion_mask=self.motion_mask,
+        )
+        return UNetDenoiser(unet)
+
+
+class UNetDenoiser(nn.Module):
+    """The UNet as a ``Denoiser``: image latents beside the noisy ones, fps as a whole number."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        image: Tensor,
+        text: Tensor,
+        fps: Tensor,
+        motion_score: Tensor | None,
+        motion_mask: Tensor | None,
+    ) -> Tensor:
+        """See ``Denoiser``."""
+        sample = torch.cat([noisy, image], dim=1)
+        return self.unet(sample, timestep, text, fps.round(), None, motion_score, motion_mask)
