@@ -34,8 +34,9 @@ def held_out_losses(trainer: Trainer) -> tuple[float, float]:
     clips = ClipBatches(SpritesSource(SpritesData(), seed=10**6), config.motion, trainer.model.spec)
     places = range(config.batch_size)
     with trainer.averaged(), torch.no_grad():
-        batches = (clips.load(n, len(places), places).encode(trainer.model, torch.device("cpu")) for n in range(BATCHES))
-        outputs = [trainer.objective(batch, ClipSeeds(0, n, places)) for n, batch in enumerate(batches)]
+        batches = (clips.load(n, len(places), places) for n in range(BATCHES))
+        encoded = (batch.encode(trainer.model, torch.device("cpu")) for batch in batches)
+        outputs = [trainer.objective(batch, ClipSeeds(0, n, places)) for n, batch in enumerate(encoded)]
     diffusion = torch.stack([output.diffusion for output in outputs]).mean().item()
     moving = torch.stack([output.stats.moving_loss for output in outputs]).nanmean().item()
     return diffusion, moving
@@ -54,7 +55,7 @@ def main() -> None:
         started = time.process_time()
         while (spent := time.process_time() - started) < budget:
             trainer.train_step(iter([trainer.source.load(trainer.step, base.batch_size, range(base.batch_size))]))
-        weights = sum(parameter.numel() for parameter in trainer.trained()) / 1e6
+        weights = sum(parameter.numel() for parameter in trainer.learner.weights.values()) / 1e6
         diffusion, moving = held_out_losses(trainer)
         pace = f"{spent / trainer.step:.2f} | {trainer.step}"
         print(f"| {name} | {weights:.2f} M | {pace} | {diffusion:.4f} | {moving:.4f} |", flush=True)

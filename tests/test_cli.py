@@ -78,7 +78,7 @@ def test_a_clip_too_long_for_memory_is_refused_with_a_way_out(tmp_path, monkeypa
         (["heatmap", "x.mp4", "--estimator", "raft_huge"], "raft_huge"),
         (["heatmap", "x.mp4", "--scale", "big"], "--scale"),
         (["heatmap", "a/x.mp4", "b/x.webm"], "the same name"),
-        (["train", "nonsense", "--out", "run"], "recipes: clips, sprites"),
+        (["train", "nonsense", "--out", "run"], "recipes: clips, cogvideox-5b-i2v"),
         (["train", "sprites", "--out", "run", "--set", "loss.strenght=2"], "loss.strenght"),
         (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),
         (["animate", "--world", "--model", "nowhere"], "not a run folder"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from motionfocal.errors import CheckpointError, ShapeError
 from motionfocal.loss import MotionFocalLoss
+from motionfocal.models.families.cogvideox import CogVideoX
 from motionfocal.models.family import known_families
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSchedule
@@ -166,6 +167,16 @@ def test_a_larger_clip_has_the_positions_of_the_stock_pipeline(folders):
     assert np.abs(ours.astype(int) - stock).max() <= 1
 
 
+def test_what_is_frozen_works_where_the_device_is(model):
+    frames = pixels(1, 9, 32, 48)
+    model.encode(frames)  # loaded before the device changes
+    model.device = torch.device("meta")
+    given = [model.encode(frames), model.decode(noise_for(model)), *model.encode_text([TEXT]).values()]
+    given += model.encode_image(frames[:, 0], 9).values()
+    assert all(tensor.is_meta for tensor in given)
+    assert not any(weight.is_meta for weight in model.network.parameters())
+
+
 # What comes out of it
 
 
@@ -223,10 +234,13 @@ def test_training_reaches_all_of_the_network_and_lowers_the_loss(model):
 def test_it_runs_in_bfloat16(folder):
     model = build(folder, dtype="bfloat16")
     latents = model.encode(pixels(1, 9, 32, 48))
-    prediction = model.predict(latents, torch.tensor([500]), condition_for(model, pixels(1, 32, 48), [TEXT]))
+    condition = condition_for(model, pixels(1, 32, 48), [TEXT])
+    prediction = model.predict(latents, torch.tensor([500]), condition)
     assert (latents.dtype, prediction.dtype) == (torch.float32, torch.float32)
     assert {weight.dtype for weight in model.network.parameters()} == {torch.bfloat16}
     assert model.decode(latents).shape == (1, 9, 32, 48, 3)
+    model.network.float()  # as a trainer does
+    assert 0 < (model.predict(latents, torch.tensor([500]), condition) - prediction).abs().mean() < 0.1
 
 
 # Which cell is which
@@ -417,6 +431,7 @@ def test_frames_that_do_not_fit_are_not_encoded(model):
         ("WanImageToVideoPipeline", "set model.family to wan"),
         ("LTXPipeline", "set model.family to ltx"),
         ("CogVideoXPipeline", "takes no image"),
+        ("SoraPipeline", f"SoraPipeline, not of {CogVideoX.pipeline_class}; no family takes these"),
     ],
 )
 def test_folders_of_other_models_are_refused(tmp_path, pipeline, says):
@@ -464,7 +479,8 @@ def test_the_network_may_be_replaced(model):
             self.calls += 1
             return self.inner(**inputs)
 
-    assert model.parts == {"transformer": model.network}
-    model.network = Wrapped(model.network)
+    network = model.network
+    model.network = Wrapped(network)
+    assert model.parts == {"transformer": network}
     model.predict(noise_for(model), torch.tensor([1]), condition_for(model, pixels(1, 32, 48), [TEXT]))
     assert model.network.calls == 1

@@ -143,6 +143,16 @@ def test_a_pixel_frame_first_reaches_the_latent_that_pooling_gives_it(model, fra
     assert moved.nonzero()[0].item() == (frame + 7) // 8
 
 
+def test_what_is_frozen_works_where_the_device_is(folder):
+    model, frames = build(folder), film(3)
+    model.encode(frames)  # loaded before the device changes
+    model.device = torch.device("meta")
+    given = [model.encode(frames), model.decode(normal(0, 1, *LATENTS)), *model.encode_text([TEXT]).values()]
+    given += model.encode_image(frames[:, 0], SHAPE.frames).values()
+    assert all(tensor.is_meta for tensor in given)
+    assert not any(weight.is_meta for weight in model.network.parameters())
+
+
 # Sampling
 
 
@@ -235,7 +245,7 @@ def test_timesteps_are_zero_on_the_tokens_of_the_given_frame_alone(model):
     try:
         with torch.no_grad():
             model.predict(normal(0, 1, *LATENTS), torch.tensor([400.0]), condition(model))
-        assert model.parts["transformer"] is model.network
+        assert model.parts["transformer"] is network
     finally:
         model.network = network
     frame = GRID[1] * GRID[2]
@@ -280,6 +290,8 @@ def test_bfloat16_predicts_in_float32(folder):
     with torch.no_grad():
         prediction = model.predict(normal(0, 1, *LATENTS), torch.tensor([500.0]), base)
     assert next(model.network.parameters()).dtype == torch.bfloat16
+    model.network.float()  # as a trainer does
+    assert 0 < (model.predict(normal(0, 1, *LATENTS), torch.tensor([500.0]), base) - prediction).abs().mean() < 0.1
     assert prediction.dtype == base.image["latent"].dtype == torch.float32
     assert model.decode(prediction).dtype == torch.uint8
 

@@ -47,7 +47,8 @@ def test_every_command_and_option_exists(line):
 
 def test_there_are_commands_to_check():
     assert len(LINES) >= 8
-    assert {line.split()[1] for line in LINES} == {"heatmap", "train", "animate", "judge", "report"}
+    verbs = {"heatmap", "prepare", "train", "animate", "export", "convert", "judge", "report"}
+    assert {line.split()[1] for line in LINES} == verbs
 
 
 def test_the_make_targets_exist():

@@ -1,6 +1,7 @@
 """Training: exact resume, honest records, and a condition that reaches the model."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,21 +14,27 @@ import pytest
 import torch
 
 from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
+from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss
-from motionfocal.models.build import build_model, load_model, save_model
+from motionfocal.models.build import ModelCard, build_model, load_model, save_model
 from motionfocal.models.families import compact, unet3d
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
-from motionfocal.training.checkpoint import checkpoints, load_checkpoint
+from motionfocal.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from motionfocal.training.config import load_config
+from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective
-from motionfocal.training.run import open_data, run_training
-from motionfocal.video import write_clip
+from motionfocal.training.records import figures_of, summands
+from motionfocal.training.run import cache_spec, open_data, run_training
+from motionfocal.training.validation import filmstrip
+from motionfocal.video import probe, read_image, write_clip
+
+from .tiny_wan import write_folder
 
 SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
 FAMILIES = {
@@ -50,6 +57,10 @@ TINY = [
 
 def tiny(*overrides):
     return load_config(None, [*TINY, *overrides])
+
+
+def trainer_of(config):
+    return Trainer(config, SpritesSource(config.data, config.seed))
 
 
 def losses(run):
@@ -116,9 +127,8 @@ def test_latents_have_the_shape_that_the_spec_says(model):
 
 
 def test_a_model_saves_and_loads_whole(model, tmp_path):
-    trainer_card = Trainer(tiny(), SpritesSource(tiny().data, 0)).card
     family = "compact" if "Compact" in type(model.network.denoiser).__name__ else "unet3d"
-    card = trainer_card.model_copy(update={"model": FAMILIES[family], "shape": SHAPE})
+    card = ModelCard(name="tiny", model=FAMILIES[family], shape=SHAPE)
     save_model(tmp_path, card, model.network.state_dict())
     again = load_model(tmp_path)
     assert again.card == card
@@ -312,7 +322,11 @@ def test_a_run_leaves_everything_that_it_should(tmp_path):
     assert load_config(run / "config.yaml") == config
     assert [row["step"] for row in read_jsonl(run / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in read_jsonl(run / "validation.jsonl")] == [3, 6]
-    assert sorted(p.name for p in (run / "samples").iterdir()) == ["step-000003.png", "step-000006.png"]
+    for step in (3, 6):
+        assert read_image(run / "samples" / f"step-00000{step}.png").shape == (2 * 96, 4 * 96, 3)
+        clips = sorted((run / "samples" / f"step-00000{step}").iterdir())
+        assert [clip.name for clip in clips] == ["00.mp4", "01.mp4"]
+        assert probe(clips[0]).fps == 8
     assert [path.stem for path in checkpoints(run)] == ["00000004", "00000006"]
     assert list((run / "tensorboard").iterdir())
     assert load_model(run / "model").card.name == "motif"
@@ -391,15 +405,91 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
-        load_checkpoint(path)
+        load_checkpoint(path, {}, averaged=False)
+
+
+DAMAGES = {
+    "1 tensors missing: a": lambda learner: learner["weights"].pop("a"),
+    "1 tensors superfluous: c": lambda learner: learner["average"].update(c=torch.zeros(1)),
+    r"1 tensors of another shape: b \[3\], not \[2\]": lambda learner: learner["average"].update(b=torch.zeros(3)),
+    r"another shape: a \[1\]": lambda learner: learner["optimizer"]["state"]["a"].update(exp_avg=torch.zeros(1)),
+    "superfluous: other": lambda learner: learner["optimizer"]["state"].update(other={"exp_avg": torch.zeros(2)}),
+}
+
+
+@pytest.mark.parametrize(("said", "damage"), DAMAGES.items(), ids=DAMAGES)
+def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, said, damage):
+    network = torch.nn.ParameterDict({"a": torch.zeros(2, 2), "b": torch.zeros(2)})
+    learner = Learner(network, tiny().optimizer, ema_decay=0.9)
+    for weight in network.values():
+        weight.grad = torch.ones_like(weight)
+    learner.update(0.1, 0)
+    state = learner.state()
+    save_checkpoint(tmp_path, {"step": 1, "learner": state})
+    load_checkpoint(checkpoints(tmp_path)[0], learner.weights, averaged=True)
+    damage(state)
+    save_checkpoint(tmp_path, {"step": 2, "learner": state})
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(checkpoints(tmp_path)[1], learner.weights, averaged=True)
+
+
+def test_the_average_is_that_of_diffusers():
+    from diffusers.training_utils import EMAModel
+
+    rng = torch.Generator().manual_seed(0)
+    network = torch.nn.ParameterDict({"a": torch.randn(5, generator=rng)})
+    learner, stock = Learner(network, tiny().optimizer, 0.9), EMAModel(network.parameters(), decay=0.9)
+    for step in range(30):
+        network["a"].grad = torch.randn(5, generator=rng)
+        learner.update(0.1, step)
+        stock.step(network.parameters())
+        assert torch.allclose(learner.result()["a"], stock.shadow_params[0], atol=1e-6)
+    raw = network["a"].detach().clone()
+    with learner.averaged():
+        assert torch.allclose(network["a"], stock.shadow_params[0], atol=1e-6)
+    assert torch.equal(network["a"], raw)
+
+
+def test_without_an_average_the_weights_are_the_result(tmp_path):
+    config = tiny("ema_decay=null", "steps=3")
+    run_training(config, open_data(config), tmp_path, [])
+    state = load_checkpoint(checkpoints(tmp_path)[-1], trainer_of(config).learner.weights, averaged=False)
+    result = load_model(tmp_path / "model").model.network.state_dict()
+    assert state["learner"]["average"] == {}
+    assert all(torch.equal(result[name], weight) for name, weight in state["learner"]["weights"].items())
+
+
+def test_figures_do_not_depend_on_how_a_step_is_divided():
+    """Against the loss of all clips at once."""
+    rng = torch.Generator().manual_seed(0)
+    prediction, target = torch.randn(2, 4, 3, 2, 5, 5, generator=rng)
+    heat = torch.rand(4, 1, 2, 5, 5, generator=rng) * torch.tensor([1.0, 0.0, 0.7, 0.9]).view(4, 1, 1, 1, 1)
+    loss = MotionFocalLoss(weighting="budget")
+    whole = loss(prediction, target, heat)
+    parts = [loss(*(t[n : n + 1] for t in (prediction, target, heat))) for n in range(4)]
+    figures = figures_of(torch.stack([summands(part) for part in parts]))
+    assert figures["loss"] == pytest.approx(whole.total.item(), rel=1e-5)
+    for name in ("moving_loss", "loss_ratio", "moving_share", "mean_weight"):
+        assert figures[name] == pytest.approx(getattr(whole.stats, name).item(), rel=1e-5)
+    assert math.isnan(figures_of(summands(parts[1])[None])["moving_loss"])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
-    trainer = Trainer(tiny(), SpritesSource(tiny().data, 0))
+    trainer = trainer_of(tiny())
     batch = trainer.source.load(0, 2, range(2))
     motion = MotionBatch(batch.motion.heat * float("nan"), batch.motion.score)
     with pytest.raises(TrainingError, match="step 0"):
         trainer.train_step(iter([ClipBatch(batch.frames, batch.texts, motion, batch.fps)]))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run():
+    trainer = trainer_of(tiny())
+    weight = next(iter(trainer.learner.weights.values()))
+    weight.register_hook(lambda gradient: gradient / 0)
+    before = weight.detach().clone()
+    with pytest.raises(TrainingError, match="step 0: the gradient"):
+        trainer.train_step(iter([trainer.source.load(0, 2, range(2))]))
+    assert torch.equal(weight, before)
 
 
 def test_a_step_that_cannot_be_shared_equally_is_refused():
@@ -415,7 +505,7 @@ def test_accumulation_does_not_change_the_gradient():
     norms = []
     for size in (4, 2, 1):
         config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=mean_one")
-        trainer = Trainer(config, SpritesSource(config.data, 0))
+        trainer = trainer_of(config)
         wake(trainer.model)
         parts = (trainer.source.load(0, 4, trainer.split.clips(part)) for part in trainer.parts)
         norms.append(trainer.train_step(parts))
@@ -438,10 +528,10 @@ def folder_of_clips(folder, count=3, frames=6):
 def test_a_folder_of_clips_is_read_and_shuffled_every_epoch(tmp_path):
     source, rejected = load_folder(folder_of_clips(tmp_path), seed=0)
     assert not rejected
-    epochs = [[source[3 * epoch + n].text for n in range(3)] for epoch in range(8)]
+    epochs = [[example.text for example in source.batch(epoch, 3)] for epoch in range(8)]
     assert all(sorted(epoch) == ["clip number 0", "clip number 1", "clip number 2"] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert source[0].frames.shape == (4, 16, 16, 3)
+    assert source.batch(0, 1)[0].frames.shape == (4, 16, 16, 3)
     assert source.shape.fps == 8
 
 
@@ -472,12 +562,90 @@ def test_training_on_a_folder_runs_end_to_end(tmp_path):
     assert (tmp_path / "run" / "samples" / "step-000003.png").is_file()
 
 
-def test_at_the_real_size_it_is_videocrafter2s_unet():
-    """1,413,284,420 weights and 1,484 tensors, and 11,520 weights more for the image's four channels."""
-    from motionfocal.models.videocrafter import VideoCrafterUNet
+WAN_CLIPS = ["data.kind=folder", "data.frames=9", "data.height=64", "data.width=64", "model.family=wan"]
 
-    with torch.device("meta"):
-        network = VideoCrafterUNet(4, (320, 640, 1280, 1280), text_width=1024, head_width=64, layers=2)
-    weights = list(network.parameters())
-    assert sum(weight.numel() for weight in weights) == 1_413_284_420 + 11_520
-    assert len(weights) == 1_484
+
+def test_training_from_a_cache_is_training_from_clips(tmp_path):
+    """Latents, texts and heatmaps come from the cache; what validation looks at comes from the clips."""
+    write_folder(tmp_path / "base")
+    folder_of_clips(tmp_path / "clips", frames=9)
+    base = [
+        *TINY[:6], *WAN_CLIPS, f"data.videos={tmp_path / 'clips'}", f"model.weights={tmp_path / 'base'}", "steps=3",
+        "model.dtype=float32", "lora.rank=2", "validation.steps=2", "validation.images=2", "text_dropout=0.4",
+    ]  # fmt: skip
+    config, cached = load_config(None, base), load_config(None, [*base, f"data.cache={tmp_path / 'cache'}"])
+    with pytest.raises(CheckpointError, match="motionfocal prepare"):
+        open_data(cached)
+    spec = cache_spec(cached, cached.data)
+    prepare(spec, lambda: build_model(cached.model, ClipShape(frames=9, height=64, width=64, fps=8), 0))
+    for name, chosen in (("clips-run", config), ("cache-run", cached)):
+        run_training(chosen, open_data(chosen), tmp_path / name, [])
+    from_clips, from_cache = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("clips-run", "cache-run"))
+    for one, two in zip(from_clips, from_cache, strict=True):
+        assert one["diffusion"] == pytest.approx(two["diffusion"], rel=1e-5)
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-2)  # heat is cached in 255 levels
+    pictures = [read_image(tmp_path / name / "samples" / "step-000003.png") for name in ("clips-run", "cache-run")]
+    assert abs(pictures[0].astype(int) - pictures[1]).mean() < 1
+
+
+def test_a_run_goes_on_where_a_network_was_not_used_yet(tmp_path):
+    """One of two experts has seen no clip when the checkpoint is written: it has no moments, as in the whole run."""
+    write_folder(tmp_path / "base", variant="i2v-2.2")
+    config = load_config(None, [
+        *TINY[:7], "steps=4", "batch_size=1", "checkpoint_every=1", "data.world.size=64", "data.world.frames=9",
+        "model.family=wan", f"model.weights={tmp_path / 'base'}", "model.dtype=float32", "model.schedule.shift=1",
+        "ema_decay=null", "lora.rank=2",
+    ])  # fmt: skip
+    run_training(config, open_data(config), tmp_path / "whole", [])
+
+    class Stop(Exception):
+        pass
+
+    class StopAt:
+        def after_step(self, step, figures, trainer, records):
+            if step == 2:
+                raise Stop
+
+    with pytest.raises(Stop):
+        run_training(config, open_data(config), tmp_path / "broken", [StopAt()])
+    trainer = trainer_of(config)
+    trainer.resume(checkpoints(tmp_path / "broken")[-1])
+    assert len(trainer.learner.optimizer.state) < len(trainer.learner.weights), "both were used: nothing is shown"
+    run_training(config, open_data(config), tmp_path / "broken", [])
+    assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
+
+
+def test_a_run_that_cannot_begin_leaves_no_claim(tmp_path):
+    """The config that is put right can have the folder."""
+    wrong = tiny("steps=2", "lora.targets=[nothing]")
+    with pytest.raises(ConfigError, match=r"lora\.targets"):
+        run_training(wrong, open_data(wrong), tmp_path / "run", [])
+    right = tiny("steps=2", "lora.targets=[query]")
+    run_training(right, open_data(right), tmp_path / "run", [])
+    assert load_model(tmp_path / "run" / "model").card.lora == right.lora
+
+
+IDLE = {
+    "loss.over_noise has no effect": ["loss.strength=0", "loss.over_noise=rising"],
+    "micro_batch_size is 4, more than batch_size": ["micro_batch_size=4"],
+    "validation.texts has no effect on clips": ["validation.texts=3", "data.kind=folder", "data.videos=x"],
+    "ema_decay": ["ema_decay=0"],
+    "lora.rank": ["lora.rank=0"],
+    "lora.targets": ["lora.targets=[]"],
+    "lora.dropout: unknown key": ["lora.dropout=0.1"],
+}
+
+
+@pytest.mark.parametrize(("said", "overrides"), IDLE.items(), ids=IDLE)
+def test_settings_without_effect_are_refused(said, overrides):
+    base = [o for o in TINY if not o.startswith("data.")]
+    with pytest.raises(ConfigError, match=said):
+        load_config(None, [*base, *overrides])
+
+
+def test_a_picture_of_a_large_clip_stays_small():
+    clip = np.arange(40 * 400 * 600, dtype=np.uint32).astype(np.uint8).reshape(40, 400, 600, 1).repeat(3, axis=3)
+    picture = filmstrip([clip, clip])
+    assert picture.shape == (2 * 400 // 3 + 1, 16 * 600 // 3, 3)
+    assert (picture[:134, :200] == clip[0, ::3, ::3]).all()
+    assert (picture[:133, -200:] == clip[-1, :399:3, ::3]).all()

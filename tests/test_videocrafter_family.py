@@ -1,5 +1,9 @@
 """The VideoCrafter family: each image condition, fresh or from its checkpoint, trains and samples as it should."""
 
+import copy
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +18,7 @@ from motionfocal.models.protocol import Condition
 
 from .tiny_videocrafter import SHAPE, wake, write_folder
 
-GRID = (2, 4, 4, 16, 24)
+GRID = (2, 4, SHAPE.frames, SHAPE.height // 2, SHAPE.width // 2)
 CONDITIONS = ("xcat", "cross_attention", "dual")
 
 
@@ -36,23 +40,49 @@ def fresh(folders, condition):
     return family(folders, image_condition=condition, motion_score=True, motion_mask=True, **encoder)
 
 
+@pytest.fixture(scope="module")
+def models(folders):
+    """Models by kind or by condition, each built once: see ``with_own_network``."""
+
+    @cache
+    def model_of(kind):
+        settings = fresh(folders, kind) if kind in CONDITIONS else family(folders, kind)
+        model = build_model(settings, SHAPE, seed=0)
+        if kind != "videocrafter2":  # the vocabulary of all is the same, and slow to read
+            model._frozen["tokenizer"] = model_of("videocrafter2").frozen("tokenizer")
+        return model
+
+    return model_of
+
+
+def with_own_network(model):
+    """The same frozen parts, and a network that a test may change."""
+    own = copy.copy(model)
+    own.network = copy.deepcopy(model.network)
+    return own
+
+
 def images(seed, count=2):
     rng = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 32, 48, 3), generator=rng, dtype=torch.uint8)
+    return torch.randint(0, 256, (count, SHAPE.height, SHAPE.width, 3), generator=rng, dtype=torch.uint8)
+
+
+@cache
+def told(model, image, texts):
+    """The condition of two clips, encoded once."""
+    return Condition(model.encode_image(images(image), 4), model.encode_text(texts), torch.full((2,), SHAPE.fps))
 
 
 @torch.no_grad()
 def predict(model, image=0, texts=("a dog runs", "a"), fps=8.0, timestep=(500, 20), score=None, mask=None):
     noisy = torch.randn(GRID, generator=torch.Generator().manual_seed(0))
-    condition = Condition(
-        model.encode_image(images(image), 4), model.encode_text(texts), torch.full((2,), fps), score, mask
-    )
+    condition = replace(told(model, image, texts), fps=torch.full((2,), fps), motion_score=score, motion_mask=mask)
     return model.predict(noisy, torch.tensor(timestep), condition)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_step_zero_is_the_text_to_video_model_bit_for_bit(folders, condition):
-    model = build_model(fresh(folders, condition), SHAPE, seed=0)
+def test_step_zero_is_the_text_to_video_model_bit_for_bit(folders, models, condition):
+    model = models(condition)
     unet = PipelineFolder(str(folders / "videocrafter2")).load("unet")
     noisy = torch.randn(GRID, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -63,34 +93,33 @@ def test_step_zero_is_the_text_to_video_model_bit_for_bit(folders, condition):
 
 
 @pytest.mark.parametrize("kind", ["videocrafter1", "dynamicrafter", *CONDITIONS])
-def test_every_condition_reaches_the_model(folders, kind):
-    settings = fresh(folders, kind) if kind in CONDITIONS else family(folders, kind)
-    model = build_model(settings, SHAPE, seed=0)
+def test_every_condition_reaches_the_model(models, kind):
+    model = with_own_network(models(kind))
     wake(model.network)
     reference = predict(model)
     assert reference.shape == GRID
     changed = [predict(model, image=1), predict(model, texts=("a dog sits", "a")), predict(model, fps=24.0)]
     changed += [predict(model, timestep=(501, 20))]
     if kind in CONDITIONS:
-        changed += [predict(model, score=torch.tensor([3.0, -1])), predict(model, mask=torch.zeros(2, 1, 1, 16, 24))]
+        changed += [predict(model, score=torch.tensor([3.0, -1])), predict(model, mask=torch.zeros(2, 1, 1, *GRID[3:]))]
     for other in changed:
         assert (other[0] - reference[0]).abs().max() > 1e-5
     assert torch.equal(changed[1][1], reference[1])  # the second clip's text is the same
 
 
-def test_without_text_the_images_tokens_are_those_of_a_grey_image(folders):
+def test_without_text_the_images_tokens_are_those_of_a_grey_image(models):
     """As VideoCrafter1 and DynamiCrafter sample; the latent beside the noise stays that of the image."""
-    model = build_model(family(folders, "videocrafter1"), SHAPE, seed=0)
+    model = models("videocrafter1")
     one, two = predict(model, 0, texts=("", "a")), predict(model, 1, texts=("", "a"))
     assert torch.equal(one[0], two[0])
     assert not torch.equal(one[1], two[1])
-    dual = build_model(family(folders, "dynamicrafter"), SHAPE, seed=0)
+    dual = models("dynamicrafter")
     assert not torch.equal(predict(dual, 0, texts=("", "a"))[0], predict(dual, 1, texts=("", "a"))[0])
 
 
 @torch.no_grad()
-def test_latents_are_the_vaes_mean_frame_by_frame(folders):
-    model = build_model(family(folders), SHAPE, seed=0)
+def test_latents_are_the_vaes_mean_frame_by_frame(folders, models):
+    model = models("videocrafter2")
     clip = torch.stack([images(n, 4) for n in range(2)])
     vae = PipelineFolder(str(folders / "videocrafter2")).load("vae")
     latents = model.encode(clip)
@@ -101,8 +130,8 @@ def test_latents_are_the_vaes_mean_frame_by_frame(folders):
     assert (model.decode(latents)[1, 2] - shown).abs().max() <= 0.51
 
 
-def test_the_text_is_padded_with_token_0_to_77(folders):
-    model = build_model(family(folders), SHAPE, seed=0)
+def test_the_text_is_padded_with_token_0_to_77(folders, models):
+    model = models("videocrafter2")
     encoder = PipelineFolder(str(folders / "videocrafter2")).load("text_encoder")
     tokens = torch.zeros(1, 77, dtype=torch.long)
     tokens[0, :4] = torch.tensor([49406, 320, 1929, 49407])  # start, "a", "dog", end
@@ -111,7 +140,7 @@ def test_the_text_is_padded_with_token_0_to_77(folders):
     torch.testing.assert_close(model.encode_text(["a dog"])["embeds"], expected)
 
 
-def test_an_images_tokens_come_from_the_normalised_224_square(folders):
+def test_an_images_tokens_come_from_the_normalised_224_square():
     square = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = torch.tensor(videocrafter._CLIP_MEAN), torch.tensor(videocrafter._CLIP_STD)
     expected = (square / 2 + 0.5 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
@@ -122,24 +151,54 @@ def test_an_images_tokens_come_from_the_normalised_224_square(folders):
     torch.testing.assert_close(inner.diff(), inner.diff().mean().expand(203), rtol=0.06, atol=1e-4)
 
 
+def test_what_is_frozen_works_where_the_device_is(folders):
+    model = build_model(family(folders, "dynamicrafter"), SHAPE, seed=0)
+    clip = images(0, SHAPE.frames)[None]
+    model.encode(clip)  # loaded before the device changes
+    model.device = torch.device("meta")
+    given = [model.encode(clip), model.decode(torch.zeros(GRID)), *model.encode_text(["a dog"]).values()]
+    given += model.encode_image(clip[:, 0], SHAPE.frames).values()
+    assert all(tensor.is_meta for tensor in given)
+    assert not any(weight.is_meta for weight in model.network.parameters())
+
+
+def test_it_runs_in_bfloat16(folders, models):
+    model = build_model(family(folders, "dynamicrafter", dtype="bfloat16"), SHAPE, seed=0)
+    exact, prediction = predict(models("dynamicrafter")), predict(model)
+    latents = model.encode(images(0, SHAPE.frames)[None])
+    assert prediction.dtype == latents.dtype == torch.float32
+    assert 0 < (prediction - exact).abs().mean() < 0.1 * exact.abs().mean()
+    assert model.decode(latents).dtype == torch.uint8
+    model.network.float()  # as a trainer does
+    assert predict(model).dtype == torch.float32
+
+
+def test_what_was_encoded_serves_all_with_the_same_frozen_parts(folders):
+    prints = [
+        family(folders).encoder_fingerprint(),
+        family(folders, "dynamicrafter").encoder_fingerprint(),
+        family(folders, dtype="bfloat16").encoder_fingerprint(),
+        *(fresh(folders, condition).encoder_fingerprint() for condition in ("dual", "cross_attention")),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert family(folders, motion_score=True).encoder_fingerprint() == prints[0]
+
+
 @pytest.mark.parametrize("kind", ["dynamicrafter", *CONDITIONS])
-def test_it_learns_and_every_new_weight_gets_a_gradient(folders, kind):
-    settings = fresh(folders, kind) if kind in CONDITIONS else family(folders, kind)
-    model = build_model(settings, SHAPE, seed=0)
+def test_it_learns_and_every_new_weight_gets_a_gradient(models, kind):
+    model = with_own_network(models(kind))
     model.network.train()
     rng = torch.Generator().manual_seed(0)
     clean, noise = (torch.randn(GRID, generator=rng) for _ in range(2))
-    heat = torch.rand(2, 1, 4, 16, 24, generator=rng)
+    heat = torch.rand(2, 1, *GRID[2:], generator=rng)
     score = torch.tensor([2.0, -1.0]) if model.priors else None
     timestep = torch.tensor([500, 100])
     noisy = model.schedule.add_noise(clean, noise, timestep)
     target = model.schedule.target(clean, noise, timestep)
-    condition = Condition(
-        model.encode_image(images(0), 4), model.encode_text(["a dog", "a cat"]), torch.full((2,), 8.0), score
-    )
-    optimizer = torch.optim.AdamW(model.network.parameters(), 1e-3)
+    condition = replace(told(model, 0, ("a dog", "a cat")), motion_score=score)
+    optimizer = torch.optim.AdamW(model.network.parameters(), 3e-3)
     losses = []
-    for _ in range(8):
+    for _ in range(5):
         optimizer.zero_grad()
         loss = MotionFocalLoss()(model.predict(noisy, timestep, condition), target, heat).total
         loss.backward()
@@ -151,21 +210,18 @@ def test_it_learns_and_every_new_weight_gets_a_gradient(folders, kind):
 
 
 @pytest.mark.parametrize("kind", ["videocrafter2", "dynamicrafter"])
-def test_it_animates(folders, kind):
-    settings = family(folders, kind)
-    model = build_model(settings, SHAPE, seed=0)
-    loaded = LoadedModel(ModelCard(name="tiny", model=settings, shape=SHAPE), model)
+def test_it_animates(folders, models, kind):
+    loaded = LoadedModel(ModelCard(name="tiny", model=family(folders, kind), shape=SHAPE), models(kind))
     sampling = SamplingSettings(steps=4, guidance_scale=3, eta=1.0, guidance_rescale=0.7)
     clips = [sample(loaded, images(0, 1).numpy(), ["a dog runs"], [seed], sampling) for seed in (0, 0, 1)]
-    assert clips[0].shape == (1, 4, 32, 48, 3)
+    assert clips[0].shape == (1, SHAPE.frames, SHAPE.height, SHAPE.width, 3)
     assert (clips[0] == clips[1]).all()
     assert (clips[0] != clips[2]).any()
     assert np.isfinite(clips[0]).all()
 
 
-def test_a_schedule_is_the_checkpoints_own_or_the_papers(folders):
-    paper = build_model(family(folders), SHAPE, seed=0).schedule
-    own = build_model(family(folders, "dynamicrafter"), SHAPE, seed=0).schedule
+def test_a_schedule_is_the_checkpoints_own_or_the_papers(models):
+    paper, own = models("videocrafter2").schedule, models("dynamicrafter").schedule
     last = torch.tensor([999])
     assert paper.noise_level(last).item() == pytest.approx((1 - 0.00466) ** 0.5, abs=1e-5)
     assert paper.signal_scale.min() == 1
@@ -185,5 +241,5 @@ def test_what_cannot_be_is_refused(folders, tmp_path):
     with pytest.raises(ShapeError, match="multiples of 2"):
         build_model(family(folders), SHAPE.model_copy(update={"width": 33}), 0)
     (tmp_path / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
-    with pytest.raises(CheckpointError, match="a model of WanPipeline"):
+    with pytest.raises(CheckpointError, match=r"WanPipeline, not of VideoCrafter; set model\.family to wan"):
         build_model(videocrafter.Family(weights=str(tmp_path)), SHAPE, 0)

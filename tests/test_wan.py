@@ -109,11 +109,11 @@ def test_the_image_is_encoded_as_by_the_stock(model, folder, variant):
         _, expected, *mask = stock.prepare_latents(
             pixels, 1, model.spec.channels, SHAPE.height, SHAPE.width, SHAPE.frames, torch.float32, latents=noise
         )
-        ours = encoded["latents"][index : index + 1]
+        ours = encoded["latent"][index : index + 1]
         close(ours if mask else torch.cat([model._mask(noise), ours], dim=1), expected)
     if variant == "i2v-2.1":
         close(encoded["tokens"], torch.cat([stock.encode_image(pil(image)) for image in images]))
-    assert set(encoded) == {"latents", "tokens"} if variant == "i2v-2.1" else {"latents"}
+    assert set(encoded) == {"latent", "tokens"} if variant == "i2v-2.1" else {"latent"}
 
 
 def test_texts_are_encoded_as_by_the_stock(model, folder):
@@ -166,6 +166,26 @@ def test_a_pixel_frame_reaches_its_latent_first(model, frame):
     other[:, frame] = 255 - other[:, frame]
     changed = (model.encode(clip) - model.encode(other)).abs().amax(dim=(0, 1, 3, 4)) > 1e-4
     assert changed.nonzero()[0] == (frame + 3) // 4
+
+
+def test_what_is_frozen_works_where_the_device_is(model):
+    clips = frames_of()
+    model.encode(clips)  # loaded before the device changes
+    model.device = torch.device("meta")
+    given = [model.encode(clips), model.decode(noise_of(model)), *model.encode_image(clips[:, 0], 9).values()]
+    assert all(tensor.is_meta for tensor in given)
+    with pytest.raises(
+        RuntimeError, match="cannot be called on meta tensors"
+    ):  # UMT5 looks at its mask, which is there
+        model.encode_text([TEXT])
+    assert not any(weight.is_meta for weight in model.network.parameters())
+
+
+def test_what_was_encoded_serves_all_with_the_same_frozen_parts(folders):
+    def fingerprint(**settings):
+        return known_families()["wan"](weights=str(folders["i2v-2.2"]), **settings).encoder_fingerprint()
+
+    assert fingerprint() == fingerprint(experts="low", schedule={"shift": 2.0}) != fingerprint(dtype="float32")
 
 
 # Sampling and the noise
@@ -333,7 +353,7 @@ def test_a_mixed_batch_goes_to_both_experts_at_once(twins):
         together = model.predict(noisy, now, told)
         for index, name in enumerate(["transformer_2", "transformer", "transformer_2", "transformer"]):
             one = slice(index, index + 1)
-            sample = torch.cat([noisy[one], model._mask(noisy[one]), told.image["latents"][one]], dim=1)
+            sample = torch.cat([noisy[one], model._mask(noisy[one]), told.image["latent"][one]], dim=1)
             expected = getattr(stock, name)(sample, now[one], told.text["embeds"][one]).sample
             close(together[one], expected)
 
@@ -353,6 +373,16 @@ def test_one_expert_trains_and_both_sample(twins, experts, part):
 
     assert_samples_like_stock(model, twins)
     assert set(model.network.state_dict()) == before, "the other expert is no part of what is trained and saved"
+
+
+def test_weights_that_a_trainer_made_more_precise_are_given_what_they_take(twins):
+    model = build(twins, experts="high", dtype="bfloat16")
+    told, noisy = condition_of(model, frames_of()[:, 0], [TEXT]), noise_of(model)
+    before = [model.predict(noisy, torch.tensor([now]), told) for now in (950.0, 50.0)]
+    model.network.float()
+    after = [model.predict(noisy, torch.tensor([now]), told) for now in (950.0, 50.0)]
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().mean() < 0.1 * one.abs().mean()
 
 
 def test_the_untrained_expert_is_not_loaded_for_training(twins, tmp_path):
@@ -454,7 +484,7 @@ def test_shapes_are_refused_at_once(folder, model):
 def test_folders_of_others_are_refused(folders, tmp_path):
     folder = shutil.copytree(folders["i2v-2.1"], tmp_path / "other")
     edit_json(folder / "model_index.json", _class_name="LTXImageToVideoPipeline")
-    with pytest.raises(CheckpointError, match=r"LTXImageToVideoPipeline.*model\.family"):
+    with pytest.raises(CheckpointError, match=r"LTXImageToVideoPipeline, not of Wan.*set model\.family to ltx"):
         build(folder)
     edit_json(folder / "model_index.json", _class_name="WanPipeline")
     with pytest.raises(CheckpointError, match="text-to-video"):

@@ -1,13 +1,14 @@
 """A tiny random VideoCrafter checkpoint in the folder layout that ``motionfocal convert`` writes."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from motionfocal.models.protocol import ClipShape
 
-SHAPE = ClipShape(frames=4, height=32, width=48, fps=8)
+SHAPE = ClipShape(frames=4, height=16, width=24, fps=8)
 WIDTH = 16
 
 
@@ -17,7 +18,6 @@ def write_folder(folder: Path, seed: int = 0, kind: str = "videocrafter2") -> No
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     from motionfocal.models.videocrafter import ImageProjector, VideoCrafterUNet
-    from motionfocal.models.videocrafter.tokenizer import build_tokenizer
 
     dual, images = kind == "dynamicrafter", kind != "videocrafter2"
     schedule = (
@@ -38,11 +38,11 @@ def write_folder(folder: Path, seed: int = 0, kind: str = "videocrafter2") -> No
                 image_attention=images,
             ),
             "vae": AutoencoderKL(
-                block_out_channels=(32, 32),
+                block_out_channels=(8, 8),
                 down_block_types=("DownEncoderBlock2D",) * 2,
                 up_block_types=("UpDecoderBlock2D",) * 2,
                 latent_channels=4,
-                norm_num_groups=8,
+                norm_num_groups=4,
             ),
             "text_encoder": CLIPTextModel(
                 CLIPTextConfig(
@@ -54,7 +54,7 @@ def write_folder(folder: Path, seed: int = 0, kind: str = "videocrafter2") -> No
                     hidden_act="gelu",
                 )
             ),
-            "tokenizer": build_tokenizer(),
+            "tokenizer": _words(),
             "scheduler": DDIMScheduler(
                 beta_start=0.00085,
                 beta_end=0.012,
@@ -84,6 +84,13 @@ def write_folder(folder: Path, seed: int = 0, kind: str = "videocrafter2") -> No
     }
     notes = {"_class_name": "VideoCrafter", "kind": kind, "signal_scale": 0.7}
     (folder / "model_index.json").write_text(json.dumps(notes | index))
+
+
+@cache
+def _words():
+    from motionfocal.models.videocrafter.tokenizer import build_tokenizer
+
+    return build_tokenizer()
 
 
 @torch.no_grad()

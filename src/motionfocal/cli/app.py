@@ -59,7 +59,7 @@ def heatmap(
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe: sprites, clips.")],
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe, as in docs/recipes.md.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; one that was begun before goes on.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key, as in loss.strength=2.")
@@ -69,8 +69,11 @@ def train(
     """Train a model. The run folder holds the resolved config, the figures, samples, checkpoints and the model.
 
     [bold]motionfocal train sprites -o runs/motif[/bold] trains on the synthetic world;
-    [bold]motionfocal train clips -o runs/mine -s data.videos=CLIPS -s data.captions=prompt.csv[/bold] on your clips.
-    Interrupted at any moment, the same command goes on with the same losses, digit for digit.
+    [bold]motionfocal train wan22-ti2v-5b -o runs/mine -s data.videos=CLIPS[/bold] a LoRA on your clips, after
+    [bold]motionfocal prepare[/bold] with the same config. Recipes: paper, wan22-ti2v-5b, wan22-i2v-a14b, wan21-i2v-14b,
+    cogvideox-5b-i2v, cogvideox15-5b-i2v, ltx-video, hunyuanvideo15-i2v, clips, sprites.
+    Interrupted at any moment, the same command goes on with the same losses, digit for digit. On several GPUs:
+    [bold]accelerate launch -m motionfocal train ...[/bold], with --use_fsdp --fsdp_version 2 to shard the model.
     """
     from motionfocal.cli.train import run
 
@@ -167,6 +170,20 @@ def animate(
     if image is None or text is None:
         raise typer.BadParameter("IMAGE and TEXT are needed (or --world)")
     run_one(image, text, model, out, sampling, motion_mask, seed)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, or its model folder.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write a trained model for diffusers: a LoRA that load_lora_weights takes, or a whole pipeline folder.
+
+    The command prints the lines of Python that load it. OUT appears only when all of it is written.
+    """
+    from motionfocal.cli.export import run as run_export
+
+    run_export(run, out)
 
 
 @app.command()

@@ -1,11 +1,13 @@
 """What all verbs show alike: the console, progress bars, and the list of what failed."""
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console()
+console = Console(quiet=os.environ.get("RANK", "0") != "0")
+"""Of several processes that work together, the first one alone speaks."""
 
 
 def progress_bar() -> Progress:

@@ -1,6 +1,7 @@
 """``motionfocal prepare``: encode clips and texts and measure motion once, so that training only reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import torch
@@ -10,28 +11,34 @@ from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
 from motionfocal.cli.train import recipe as config_file
-from motionfocal.data.cache import CacheSpec
 from motionfocal.data.cache_folder import KINDS, WHOLE, Shard
 from motionfocal.data.plan import Amount, Plan, plan
 from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData, Rejected
 from motionfocal.errors import ConfigError
-from motionfocal.models.build import build_model
-from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.config import TrainingConfig, load_config
+from motionfocal.training.run import cache_spec, frozen_model
 
 
 def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
     resolved = load_config(config_file(config), overrides)
     part = WHOLE if shard is None else parse_shard(shard)
-    spec, model = _spec_of(resolved)
+    if not isinstance(resolved.data, FolderData):
+        raise ConfigError(
+            f"data.kind={resolved.data.kind}: there is nothing to prepare; its clips are drawn when needed"
+        )
+    if resolved.threads:
+        torch.set_num_threads(resolved.threads)
+        cv2.setNumThreads(resolved.threads)
+    spec, device = cache_spec(resolved, resolved.data), _device(resolved)
     with progress_bar() as progress:
         bars = Bars(progress)
         if dry_run:
             planned = plan(spec, shard=part, progress=bars)
         else:
-            report = prepare(spec, model, device=_device(resolved), shard=part, workers=resolved.workers, progress=bars)
+            model = partial(frozen_model, resolved, resolved.data, device)
+            report = prepare(spec, model, device=device, shard=part, workers=resolved.workers, progress=bars)
     if dry_run:
         show_plan(planned)
         _finish(planned.rejected)
@@ -86,21 +93,8 @@ class Bars:
         self._progress.update(self._tasks[what], completed=done, total=total)
 
 
-def _spec_of(config: TrainingConfig) -> tuple[CacheSpec, Callable[[], VideoModel]]:
-    """What the cache must hold, and how to load the model that fills it."""
-    if not isinstance(config.data, FolderData):
-        raise ConfigError(f"data.kind={config.data.kind}: there is nothing to prepare; its clips are drawn when needed")
-    if config.threads:
-        torch.set_num_threads(config.threads)
-        cv2.setNumThreads(config.threads)
-    sampling = config.data.sampling
-    (height, width), frames = sampling.sizes[0], max(sampling.lengths)
-    model = build_model(config.model, ClipShape(frames=frames, height=height, width=width, fps=8), config.seed)
-    return CacheSpec(config.data, config.motion, model.spec, config.model.fingerprint()), lambda: model
-
-
-def _device(config: TrainingConfig) -> str:
-    return "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+def _device(config: TrainingConfig) -> torch.device:
+    return torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
 
 
 def _amount(amount: Amount) -> str:

@@ -1,14 +1,19 @@
-"""Build a model from its settings, save it, and load it again."""
+"""Build a model from its settings, save what was trained of it, and load it again."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from motionfocal.errors import CheckpointError
+from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.models.settings import ModelSettings
 from motionfocal.settings import Settings
@@ -20,6 +25,7 @@ class ModelCard(Settings):
     name: str = Field(description="What galleries and reports call the model.")
     model: ModelSettings
     shape: ClipShape
+    lora: LoraSettings | None = Field(None, description="The adapters that were trained; None: all of the network.")
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,68 @@ def build_model(settings: ModelSettings, shape: ClipShape, seed: int) -> VideoMo
     return model
 
 
-def save_model(folder: Path, card: ModelCard, weights: dict[str, torch.Tensor]) -> None:
-    """Write the card and the network's weights (safetensors)."""
+def make_trainable(model: VideoModel, lora: LoraSettings | None, seed: int) -> None:
+    """Let the network learn, which its family made so, or adapters alone (see ``add_lora``). Raises ConfigError."""
+    if lora is not None:
+        add_lora(model, lora, seed)
+
+
+def recompute_activations(model: VideoModel) -> None:
+    """Gradient checkpointing: activations are forgotten, and computed again in the backward pass.
+
+    Raises:
+        ConfigError: no part of the model can do it.
+    """
+    modules = [module for part in model.parts.values() for module in part.modules()]
+    able: list[Any] = [module for module in modules if getattr(module, "_supports_gradient_checkpointing", False)]
+    if not able:
+        names = ", ".join(type(part).__name__ for part in model.parts.values())
+        raise ConfigError(f"gradient_checkpointing: {names} cannot do it; leave it out")
+    for module in able:
+        module.enable_gradient_checkpointing()
+
+
+def trained_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def check_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        CheckpointError: tensors are missing, superfluous or of another shape; the first few of them are named.
+    """
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "superfluous": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} {list(found[name].shape)}, not {list(wanted[name].shape)}"
+            for name in wanted
+            if name in found and found[name].shape != wanted[name].shape
+        ],
+    }
+    said = [f"{len(names)} tensors {kind}: {_first(names)}" for kind, names in problems.items() if names]
+    if said:
+        raise CheckpointError(f"{where}: does not fit the model: {'; '.join(said)}")
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
+    """Write the trained weights (safetensors) and the card, each complete before it takes its name, the card last."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
-    (folder / CARD).write_text(card.model_dump_json(indent=2))
+    partial = folder / ".partial"
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+    partial.replace(folder / WEIGHTS)
+    partial.write_text(card.model_dump_json(indent=2))
+    partial.replace(folder / CARD)
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """Read a model back, in evaluation mode.
+    """Read a model back, in evaluation mode; what was not trained comes from where the training had it.
 
     Raises:
         CheckpointError: the folder holds no model, or the weights do not fit the card.
@@ -62,9 +121,15 @@ def load_model(folder: Path) -> LoadedModel:
         raise CheckpointError(f"{folder}: no model here; expected {CARD} and {WEIGHTS}, as a finished run writes them")
     try:
         card = TypeAdapter(ModelCard).validate_python(json.loads((folder / CARD).read_text()))
-        model = build_model(card.model, card.shape, seed=0)
-        model.network.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValidationError, ValueError, RuntimeError) as error:
+        stored = load_file(folder / WEIGHTS)
+    except (ValidationError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
+    model = build_model(card.model, card.shape, seed=0)
+    make_trainable(model, card.lora, seed=0)
+    weights = trained_weights(model.network)
+    check_weights(stored, weights, folder / WEIGHTS)
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(stored[name])
     model.network.eval()
     return LoadedModel(card, model)

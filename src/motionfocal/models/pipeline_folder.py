@@ -61,6 +61,8 @@ class PipelineFolder:
     def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401 - any class of three libraries
         """A part in evaluation mode, frozen, in the dtype; tokenizers, processors and schedulers as they are.
 
+        Under ``torch.device("meta")`` a network of diffusers is built from its config, and no weights are read.
+
         Raises:
             CheckpointError: the part is missing, or its weights lack, exceed or misfit the tensors of its class.
         """
@@ -106,6 +108,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _load_module(loader: type[torch.nn.Module], folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """``from_pretrained`` warns and fills with noise what is missing; here that is an error."""
+    if torch.get_default_device().type == "meta":
+        empty: torch.nn.Module = loader.from_config(loader.load_config(folder))  # type: ignore[attr-defined]
+        return empty.to(dtype).eval().requires_grad_(False)
     name = "dtype" if loader.__module__.startswith("transformers") else "torch_dtype"
     try:
         module, report = loader.from_pretrained(  # type: ignore[attr-defined]

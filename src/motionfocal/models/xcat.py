@@ -67,6 +67,7 @@ class XCatModel:
         """``cell`` is the side of the pixel squares that frames are made of: the first stage's and the network's."""
         self._first_stage, self._cell = first_stage, cell
         self.network, self.schedule, self.priors = network, schedule, priors
+        self.device = torch.device("cpu")  # nothing frozen has weights: what is encoded stays where the frames are
         self.spec = LatentSpec(channels=first_stage.channels, spatial=first_stage.spatial)
 
     @property

@@ -1,16 +1,22 @@
 """Checkpoints: everything that a run needs to continue as if it had never stopped.
 
 Clips, timesteps and noise are functions of the seed and the step, so the step stands for the position of every
-random stream; what is left are the weights, their average and the optimizer.
+random stream; what is left are the trained weights, their average and the optimizer, as whole tensors by name, so that
+another number of processes can go on.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 from motionfocal.errors import CheckpointError
+from motionfocal.models.build import check_weights
+from motionfocal.training.config import TrainingConfig, dump_config, load_config
+from motionfocal.training.learner import LearnerState
 
 _KEPT = 2
 
@@ -19,9 +25,29 @@ class TrainingState(TypedDict):
     """What a checkpoint holds. ``step`` counts the finished steps."""
 
     step: int
-    network: dict[str, torch.Tensor]
-    average: dict[str, object]
-    optimizer: dict[str, object]
+    learner: LearnerState
+
+
+def refuse_other_run(run: Path, config: TrainingConfig) -> None:
+    """Make sure that a run folder is new, or of the same run.
+
+    Raises:
+        CheckpointError: it was begun with other settings.
+    """
+    path = run / "config.yaml"
+    if path.is_file() and (before := load_config(path)) != config:
+        changed = [key for key in type(config).model_fields if getattr(before, key) != getattr(config, key)]
+        raise CheckpointError(
+            f"{run}: was begun with another {', '.join(changed)}; choose another folder to start anew"
+        )
+
+
+def claim(run: Path, config: TrainingConfig) -> None:
+    """Write the resolved config into a run folder, complete before it takes its name."""
+    run.mkdir(parents=True, exist_ok=True)
+    partial = run / ".config.partial"
+    partial.write_text(dump_config(config))
+    partial.replace(run / "config.yaml")
 
 
 def save_checkpoint(run: Path, state: TrainingState) -> None:
@@ -46,14 +72,35 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("[0-9]*.pt"))
 
 
-def load_checkpoint(path: Path) -> TrainingState:
-    """Read a checkpoint; only tensors and plain values are unpickled.
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint, None where there is none; all processes must call it together.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the processes do not see the same one.
+    """
+    from accelerate.utils import gather_object
+
+    newest = next(reversed(checkpoints(run)), None)
+    if len(set(gather_object([newest and newest.name]))) > 1:
+        raise CheckpointError(
+            f"{run}: the processes see different checkpoints; choose a folder that all machines share"
+        )
+    return newest
+
+
+def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool) -> TrainingState:
+    """Read a checkpoint of these weights; only tensors and plain values are unpickled.
+
+    Raises:
+        CheckpointError: the file is damaged, or its tensors are not those of the weights.
     """
     try:
-        state: TrainingState = torch.load(path, map_location="cpu", weights_only=True)
+        state: TrainingState = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        learner = state["learner"]
+        moments = {name: entry["exp_avg"] for name, entry in learner["optimizer"]["state"].items()}
     except Exception as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({error}); delete it to resume from an older one") from error
+    check_weights(learner["weights"], weights, path)
+    check_weights(learner["average"], weights if averaged else {}, path)
+    check_weights(moments, {name: weights[name] for name in moments if name in weights}, path)
     return state

@@ -7,11 +7,12 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from motionfocal.data.sources import DataSettings, SpritesData
+from motionfocal.data.sources import DataSettings, FolderData, SpritesData
 from motionfocal.errors import ConfigError
 from motionfocal.loss import OverNoise, Weighting
 from motionfocal.models.families import compact
 from motionfocal.models.family import known_families
+from motionfocal.models.lora import LoraSettings
 from motionfocal.models.settings import ModelSettings
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.settings import Settings
@@ -39,13 +40,18 @@ class OptimizerSettings(Settings):
 
 
 class ValidationSettings(Settings):
-    """Samples while it trains."""
+    """Samples while it trains, as many at a time as a forward pass of training has clips."""
 
     every: int = Field(100, ge=1, description="Steps between validations; the last step always has one.")
     images: int = Field(16, ge=1, description="Held-out images.")
-    texts: int = Field(2, ge=1, le=24, description="Texts an image; of a folder, each image has its own text.")
-    steps: int = Field(20, ge=1, description="DDIM steps.")
-    guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance.")
+    texts: int | None = Field(
+        None,
+        ge=1,
+        le=24,
+        description="Texts an image, of a world (unset: 2); a clip's image has the clip's text alone.",
+    )
+    steps: int = Field(20, ge=1, description="Sampling steps.")
+    guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance; 1 samples without.")
     seed: int = Field(1_000_003, ge=0, description="Draws the images and the noise; keep it apart from the run's seed.")
 
 
@@ -62,28 +68,45 @@ class TrainingConfig(Settings):
     threads: int | None = Field(None, ge=1, description="CPU threads of networks and flow; unset: all cores.")
     workers: int = Field(0, ge=0, description="Processes that make batches ahead.")
     device: Literal["auto", "cpu"] = Field("auto", description="'auto' takes the process's GPU where there is one.")
-    precision: Literal["no", "bf16"] = Field("no", description="'bf16' computes in bfloat16 with float32 weights.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="'bf16' computes in bfloat16 (autocast). Trained weights are float32 in either case."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Forget activations and compute them again: less memory, about a third more time."
+    )
     text_dropout: float = Field(0.1, ge=0, lt=1, description="Share of texts replaced by the empty one, for guidance.")
-    ema_decay: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged weights, which are the result.")
+    ema_decay: float | None = Field(
+        0.995,
+        gt=0,
+        lt=1,
+        description="Decay of the averaged weights, which are then the result; null: none are kept.",
+    )
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints; resume loses at most as many.")
     data: DataSettings = Field(default_factory=SpritesData, description="Where clips come from.")
     motion: HeatmapSettings = Field(default_factory=HeatmapSettings, description="How heatmaps are made.")
-    loss: LossSettings = Field(default_factory=LossSettings)
-    model: ModelSettings = Field(default_factory=compact.Family)
-    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    loss: LossSettings = Field(default_factory=LossSettings, description="What is minimised.")
+    model: ModelSettings = Field(default_factory=compact.Family, description="The base.")
+    lora: LoraSettings | None = Field(None, description="Train low-rank adapters; unset: all weights of the network.")
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="How it is minimised.")
     validation: ValidationSettings | None = Field(None, description="Unset: no samples while it trains.")
 
     @model_validator(mode="after")
     def _no_setting_without_effect(self) -> "TrainingConfig":
         if self.loss.weighting == "none" and self.loss.strength not in (0.0, 1.0):
             raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
-        if self.loss.weighting == "none" and self.loss.over_noise != "constant":
-            raise ValueError("loss.over_noise has no effect with loss.weighting='none'; leave it out")
+        if (self.loss.weighting == "none" or self.loss.strength == 0) and self.loss.over_noise != "constant":
+            raise ValueError("loss.over_noise has no effect where motion has no weight; leave it out")
         if self.optimizer.warmup_steps > self.steps:
             raise ValueError(
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, more than steps ({self.steps}):"
                 " the learning rate would never reach its peak"
             )
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size is {self.micro_batch_size}, more than batch_size ({self.batch_size}); leave it out"
+            )
+        if isinstance(self.data, FolderData) and self.validation and self.validation.texts not in (None, 1):
+            raise ValueError("validation.texts has no effect on clips, which have one text each; leave it out")
         return self
 
 

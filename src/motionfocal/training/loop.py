@@ -11,19 +11,38 @@ import cv2
 import torch
 from torch import Tensor
 
-from motionfocal.data.batches import ClipBatch, ClipBatches, EncodedBatch, Split, load_parts
+from motionfocal.data.batches import ClipBatch, EncodedBatch, Split, batches_of, load_parts
+from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import ClipSource
-from motionfocal.errors import CheckpointError, ConfigError, TrainingError
-from motionfocal.loss import LossOutput, MotionFocalLoss
-from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
-from motionfocal.training.checkpoint import TrainingState, checkpoints, load_checkpoint, save_checkpoint
-from motionfocal.training.config import OptimizerSettings, TrainingConfig, dump_config, load_config
+from motionfocal.errors import ConfigError, TrainingError
+from motionfocal.loss import MotionFocalLoss
+from motionfocal.models.build import (
+    LoadedModel,
+    ModelCard,
+    build_model,
+    make_trainable,
+    recompute_activations,
+    save_model,
+    trained_weights,
+)
+from motionfocal.models.protocol import ClipShape, VideoModel
+from motionfocal.training.checkpoint import (
+    TrainingState,
+    claim,
+    last_checkpoint,
+    load_checkpoint,
+    refuse_other_run,
+    save_checkpoint,
+)
+from motionfocal.training.config import OptimizerSettings, TrainingConfig
+from motionfocal.training.learner import Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, stable_seed
-from motionfocal.training.records import METRICS, RunRecords
+from motionfocal.training.processes import distribute, join_processes, without_exchange
+from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
 
 class Callback(Protocol):
-    """Something that happens after a step: a progress bar, a validation."""
+    """Something that happens after a step: a progress bar, a validation. It is called in every process."""
 
     def after_step(self, step: int, figures: dict[str, float], trainer: "Trainer", records: RunRecords) -> None:
         """``step`` counts the finished steps, ``figures`` are what the step measured."""
@@ -31,21 +50,19 @@ class Callback(Protocol):
 
 
 class Trainer:
-    """A model in training: network, optimizer and averaged weights, on one process or on many."""
+    """A model in training, in one process or one of many."""
 
-    def __init__(self, config: TrainingConfig, source: ClipSource) -> None:
-        from accelerate import Accelerator
-        from diffusers.training_utils import EMAModel
-
+    def __init__(self, config: TrainingConfig, source: ClipSource | CacheSource) -> None:
         self.config, self.step = config, 0
-        self.card = ModelCard(name=config.name, model=config.model, shape=source.shape)
-        self.model = build_model(config.model, source.shape, config.seed)
-        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
-        self.split = split_of(config, self.accelerator.num_processes)
-        self.source = ClipBatches(source, config.motion, self.model.spec)
-        self._prepare()
-        self.average = EMAModel(self.trained(), decay=config.ema_decay)
-        device = self.accelerator.device
+        self.processes = join_processes(config.device)
+        self.split = split_of(config, self.processes.num_processes)
+        self.card = ModelCard(name=config.name, model=config.model, shape=source.shape, lora=config.lora)
+        self.model = trainable_model(config, source.shapes)
+        self.model.device = self.processes.device
+        distribute(self.model, self.processes, torch.bfloat16 if config.precision == "bf16" else torch.float32)
+        self.learner = Learner(self.model.network, config.optimizer, config.ema_decay)
+        self.source = batches_of(source, config.motion, self.model.spec)
+        device = self.processes.device
         self.objective = DiffusionObjective(
             self.model,
             MotionFocalLoss(config.loss.strength, config.loss.weighting),
@@ -54,124 +71,117 @@ class Trainer:
             {name: tensor.to(device) for name, tensor in self.source.no_text(self.model).items()},
         )
 
-    def _prepare(self) -> None:
-        """Hand the network to accelerate, which may move and wrap it, and make its optimizer."""
-        optimizer = torch.optim.AdamW(
-            self.trained(), betas=self.config.optimizer.betas, weight_decay=self.config.optimizer.weight_decay
-        )
-        self.model.network, self.optimizer = self.accelerator.prepare(self.model.network, optimizer)
-
-    def trained(self) -> list[torch.nn.Parameter]:
-        """The parameters that learn."""
-        return [parameter for parameter in self.model.network.parameters() if parameter.requires_grad]
-
     @property
     def parts(self) -> range:
         """The parts of every step's batch that belong to this process."""
-        each = self.split.count // self.accelerator.num_processes
-        return range(self.accelerator.process_index * each, (self.accelerator.process_index + 1) * each)
+        each = self.split.count // self.processes.num_processes
+        return range(self.processes.process_index * each, (self.processes.process_index + 1) * each)
 
     def train_step(self, batches: Iterator[ClipBatch | EncodedBatch]) -> dict[str, float]:
         """Forward and backward of this process's parts of a step, then one update; returns what was measured.
 
         The gradient is that of the mean over all clips of the step, however they are divided.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite; nothing was updated.
         """
+        from accelerate.utils import gather
+
         started = time.perf_counter()
-        torch.manual_seed(stable_seed(self.config.seed, self.step, self.accelerator.process_index))  # for dropout
-        rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        outputs = [self._backward(part, next(batches)) for part in self.parts]
-        figures = self._mean([figures_of(output) for output in outputs])
+        torch.manual_seed(stable_seed(self.config.seed, self.step, self.processes.process_index))  # for dropout
+        figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
         if not math.isfinite(figures["loss"]):
             raise TrainingError(
                 f"step {self.step}: the loss is {figures['loss']}; lower optimizer.learning_rate and resume"
             )
-        norm = self.accelerator.clip_grad_norm_(self.trained(), self.config.optimizer.max_grad_norm)
-        self.optimizer.step()
-        self.average.step(self.trained())
+        rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
+        norm = self.learner.update(rate, self.step)
         self.step += 1
-        return figures | {
-            "learning_rate": rate,
-            "grad_norm": float(norm),
-            "seconds": time.perf_counter() - started,
-        }
+        return figures | {"learning_rate": rate, "grad_norm": norm, "seconds": time.perf_counter() - started}
 
-    def _backward(self, part: int, batch: ClipBatch | EncodedBatch) -> LossOutput:
+    def _backward(self, part: int, batch: ClipBatch | EncodedBatch) -> Tensor:
         """Add one part's gradient; processes exchange gradients at the last one only."""
-        device = self.accelerator.device
+        device = self.processes.device
         encoded = batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
         seeds = ClipSeeds(self.config.seed, self.step, self.split.clips(part))
-        wait = nullcontext() if part == self.parts[-1] else self.accelerator.no_sync(self.model.network)
-        with wait:
+        with nullcontext() if part == self.parts[-1] else without_exchange(self.model.network):
             output = self.objective(encoded, seeds)
-            self.accelerator.backward(output.total / len(self.parts))
-        return output
-
-    def _mean(self, figures: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Each figure's mean over the parts of all processes; parts where it is not defined are left out."""
-        mine = torch.stack([torch.stack(list(one.values())) for one in figures])
-        means = self.accelerator.gather(mine).nanmean(dim=0)
-        return dict(zip(figures[0], means.tolist(), strict=True))
+            (output.total / len(self.parts)).backward()
+        return summands(output)
 
     @contextmanager
     def averaged(self) -> Iterator[LoadedModel]:
-        """The model with its averaged weights, in evaluation mode, for as long as the context lasts."""
-        trained = self.trained()
-        self.average.store(trained)
-        self.average.copy_to(trained)
-        self.model.network.eval()
-        try:
+        """The model as it would be the result now, in evaluation mode, for as long as the context lasts."""
+        with self.learner.averaged():
             yield LoadedModel(self.card, self.model)
-        finally:
-            self.average.restore(trained)
-            self.model.network.train()
 
     def state(self) -> TrainingState:
-        """Everything that ``resume`` needs."""
-        return TrainingState(
-            step=self.step,
-            network=self.model.network.state_dict(),
-            average=self.average.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-        )
+        """Everything that ``resume`` needs. All processes must call it together; the first one's is whole."""
+        return TrainingState(step=self.step, learner=self.learner.state())
 
-    def resume(self, state: TrainingState) -> None:
-        """Continue from a state."""
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint, which all processes must be able to read. Raises CheckpointError."""
+        state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None)
         self.step = state["step"]
-        self.model.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.resume(state["learner"])
 
 
-def train(config: TrainingConfig, source: ClipSource, run: Path, callbacks: Sequence[Callback] = ()) -> None:
+def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> VideoModel:
+    """The model of a config, ready to learn from clips of these shapes; its trained weights are float32.
+
+    Raises:
+        ConfigError: a target of LoRA is no layer, or the family cannot compute activations again.
+        ShapeError: the family cannot take one of the shapes.
+    """
+    model = build_model(config.model, shapes[0], config.seed)
+    for shape in shapes:
+        model.check(shape)
+    make_trainable(model, config.lora, config.seed)
+    for weight in trained_weights(model.network).values():
+        weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
+    if config.gradient_checkpointing:
+        recompute_activations(model)
+    model.network.train()
+    return model
+
+
+def train(
+    config: TrainingConfig, source: ClipSource | CacheSource, run: Path, callbacks: Sequence[Callback] = ()
+) -> None:
     """Train in a run folder, or go on where the folder's last checkpoint stands; write the model to ``run/model``.
+
+    Of several processes, the first one alone writes.
 
     Raises:
         CheckpointError: the folder belongs to a run with other settings.
         TrainingError: the loss is no longer finite.
     """
-    _claim(run, config)
+    refuse_other_run(run, config)
     if config.threads:
         torch.set_num_threads(config.threads)
         cv2.setNumThreads(config.threads)
     trainer = Trainer(config, source)
-    for path in checkpoints(run)[-1:]:
-        trainer.resume(load_checkpoint(path))
-    trainer.model.network.train()
+    writes = trainer.processes.is_main_process
+    if (found := last_checkpoint(run)) is not None:
+        trainer.resume(found)
+    if writes:
+        claim(run, config)
     steps = range(trainer.step, config.steps)
     parts = iter(load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers))
-    with RunRecords(run, trainer.step) as records:
+    with RunRecords(run, trainer.step, writes) as records:
         for _ in steps:
             figures = trainer.train_step(parts)
             records.add(METRICS, trainer.step, figures)
             for callback in callbacks:
                 callback.after_step(trainer.step, figures, trainer, records)
             if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
-                save_checkpoint(run, trainer.state())
-    with trainer.averaged() as result:
-        save_model(run / "model", result.card, result.model.network.state_dict())
+                state = trainer.state()
+                if writes:
+                    save_checkpoint(run, state)
+    result = trainer.learner.result()
+    if writes:
+        save_model(run / "model", trainer.card, result)
+    trainer.processes.wait_for_everyone()
 
 
 def split_of(config: TrainingConfig, processes: int) -> Split:
@@ -196,30 +206,3 @@ def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
     if settings.decay == "cosine":
         decay = 0.1 + 0.45 * (1 + math.cos(math.pi * step / steps))
     return settings.learning_rate * warmup * decay
-
-
-def _claim(run: Path, config: TrainingConfig) -> None:
-    """Write the resolved config into a new run folder, or make sure that an old one is of the same run."""
-    path = run / "config.yaml"
-    if path.is_file():
-        if (before := load_config(path)) != config:
-            changed = [key for key in type(config).model_fields if getattr(before, key) != getattr(config, key)]
-            raise CheckpointError(
-                f"{run}: was begun with another {', '.join(changed)}; choose another folder to start anew"
-            )
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump_config(config))
-
-
-def figures_of(output: LossOutput) -> dict[str, Tensor]:
-    """What is recorded of a loss, detached scalars."""
-    return {
-        "loss": output.total.detach(),
-        "diffusion": output.diffusion.detach(),
-        "motif": output.motif.detach(),
-        "moving_loss": output.stats.moving_loss,
-        "loss_ratio": output.stats.loss_ratio,
-        "moving_share": output.stats.moving_share,
-        "mean_weight": output.stats.mean_weight,
-    }

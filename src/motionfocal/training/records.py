@@ -5,7 +5,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
+from torch import Tensor
+
 from motionfocal.jsonl import append_jsonl, read_jsonl, rewrite_jsonl
+from motionfocal.loss import LossOutput
 
 METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 
@@ -13,17 +17,24 @@ METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 class RunRecords:
     """Appends to ``metrics.jsonl``, ``validation.jsonl`` and a TensorBoard log of a run folder."""
 
-    def __init__(self, run: Path, start: int) -> None:
-        """Keep what was recorded for the first ``start`` steps; forget what a killed process did after."""
+    def __init__(self, run: Path, start: int, writes: bool = True) -> None:
+        """Keep what was recorded for the first ``start`` steps; forget what a killed process did after.
+
+        ``writes`` False is for all processes but the first: nothing is written.
+        """
+        self._run, self._board = run, None
+        if not writes:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
-        self._run = run
         for name in (METRICS, VALIDATION):
             rewrite_jsonl(run / name, (row for row in read_jsonl(run / name) if int(str(row["step"])) <= start))
         self._board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
 
     def add(self, name: str, step: int, figures: Mapping[str, float]) -> None:
         """Record the figures of a finished step in the file ``name``."""
+        if self._board is None:
+            return
         append_jsonl(self._run / name, {"step": step, **figures})
         for key, value in figures.items():
             self._board.add_scalar(f"{name.removesuffix('.jsonl')}/{key}", value, step)
@@ -34,4 +45,32 @@ class RunRecords:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def summands(output: LossOutput) -> Tensor:
+    """What ``figures_of`` needs to know of one part of a step, ``[6]``, detached."""
+    stats = output.stats
+    moving = stats.moving_loss.nan_to_num() * stats.moving_share
+    parts = (output.total, output.diffusion, output.motif, stats.mean_weight, stats.moving_share, moving)
+    return torch.stack([part.detach() for part in parts])
+
+
+def figures_of(parts: Tensor) -> dict[str, float]:
+    """The figures of a step from the ``summands`` of its parts ``[N,6]``, which have equally many cells.
+
+    They do not depend on how a step is divided: ``moving_loss`` is the mean over the moving cells of all parts, NaN
+    where nothing moves.
+    """
+    loss, diffusion, motif, weight, share, moving = parts.double().mean(dim=0).tolist()
+    moving_loss = moving / share if share else float("nan")
+    return {
+        "loss": loss,
+        "diffusion": diffusion,
+        "motif": motif,
+        "moving_loss": moving_loss,
+        "loss_ratio": moving_loss / diffusion if diffusion else float("nan"),
+        "moving_share": share,
+        "mean_weight": weight,
+    }

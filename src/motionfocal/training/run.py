@@ -1,17 +1,34 @@
 """From a config to a trained model: open the data, choose what to validate on, train."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from motionfocal.data.manifest import Caption
-from motionfocal.data.sources import ClipSource, Rejected, SpritesData, SpritesSource, load_folder
-from motionfocal.errors import ConfigError
+from motionfocal.data.cache import CacheSource, CacheSpec
+from motionfocal.data.manifest import Caption, read_manifest
+from motionfocal.data.sources import (
+    ClipSource,
+    FolderData,
+    Rejected,
+    SpritesData,
+    SpritesSource,
+    load_folder,
+    look_at,
+    read_window,
+    shot_of,
+)
+from motionfocal.data.windows import rng_of
+from motionfocal.errors import ConfigError, MediaError
 from motionfocal.generation.gallery import Item
 from motionfocal.generation.world import world_items
+from motionfocal.models.build import build_model
+from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.config import TrainingConfig, ValidationSettings
 from motionfocal.training.loop import Callback, train
 from motionfocal.training.validation import Judge, Validation
@@ -19,27 +36,57 @@ from motionfocal.worlds import SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import SpritesOracle
 
+_TEXTS = 2
+"""Of validation, an image of a world."""
+
 
 @dataclass(frozen=True)
 class OpenedData:
     """A source of clips, and the clips that it could not use."""
 
-    source: ClipSource
+    source: ClipSource | CacheSource
     rejected: list[Rejected]
 
 
 def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[Caption]] = iter) -> OpenedData:
-    """Open the data that a config names; ``track`` wraps the list of clips to show progress."""
+    """Open the data that a config names, or its cache; ``track`` wraps the list of clips to show progress.
+
+    Raises:
+        CheckpointError: the cache lacks something.
+        ManifestError: the table or the shards are wrong, or not a single clip can be used.
+    """
     if isinstance(config.data, SpritesData):
         return OpenedData(SpritesSource(config.data, config.seed), [])
+    if config.data.cache is not None:
+        cached = CacheSource(cache_spec(config, config.data), config.seed)
+        return OpenedData(cached, cached.rejected)
     return OpenedData(*load_folder(config.data, config.seed, track))
+
+
+def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:
+    """What the cache of a config holds; of the model, the settings and the folder's configs alone are read."""
+    model = build_model(config.model, largest_shape(data), config.seed)
+    return CacheSpec(data, config.motion, model.spec, config.model.encoder_fingerprint())
+
+
+def frozen_model(config: TrainingConfig, data: FolderData, device: torch.device) -> VideoModel:
+    """The model of a config with its frozen parts on a device, to fill the cache with."""
+    model = build_model(config.model, largest_shape(data), config.seed)
+    model.device = device
+    return model
+
+
+def largest_shape(data: FolderData) -> ClipShape:
+    """The longest clips of the largest size; the rate, which no file has told yet, is 1."""
+    height, width = max(data.sampling.sizes, key=math.prod)
+    return ClipShape(frames=max(data.sampling.lengths), height=height, width=width, fps=1)
 
 
 def run_training(config: TrainingConfig, data: OpenedData, run: Path, callbacks: Sequence[Callback] = ()) -> None:
     """Train as the config says, with validation if it asks for it; see ``training.loop.train``."""
     found: list[Callback] = list(callbacks)
     if config.validation is not None:
-        found.insert(0, _validation(config, config.validation, data.source, run))
+        found.insert(0, _validation(config, config.validation, data.source.shape, run))
     train(config, data.source, run, found)
 
 
@@ -54,13 +101,14 @@ def benchmark_of(config: TrainingConfig, images: int, texts: int) -> SpritesBenc
     return SpritesBenchmark(world=config.data.world, images=images, texts=texts)
 
 
-def _validation(config: TrainingConfig, settings: ValidationSettings, source: ClipSource, run: Path) -> Validation:
+def _validation(config: TrainingConfig, settings: ValidationSettings, shape: ClipShape, run: Path) -> Validation:
     if isinstance(config.data, SpritesData):
         benchmark = SpritesBenchmark(
-            world=config.data.world, images=settings.images, texts=settings.texts, seed=settings.seed
+            world=config.data.world, images=settings.images, texts=settings.texts or _TEXTS, seed=settings.seed
         )
         return Validation(settings, world_items(benchmark), run, _oracle(benchmark))
-    return Validation(settings, _first_frames(source, settings.images), run, None)
+    items = list(islice(_first_frames(config.data, shape, settings.seed), settings.images))
+    return Validation(settings, items, run, None)
 
 
 def _oracle(benchmark: SpritesBenchmark) -> Judge:
@@ -73,7 +121,13 @@ def _oracle(benchmark: SpritesBenchmark) -> Judge:
     return followed
 
 
-def _first_frames(source: ClipSource, count: int) -> list[Item]:
-    """Training clips to look at: their first frames and texts."""
-    examples = {str(example.key): example for example in (source[n] for n in range(count))}
-    return [Item(key, key, example.frames[0], example.text) for key, example in examples.items()]
+def _first_frames(data: FolderData, shape: ClipShape, seed: int) -> Iterator[Item]:
+    """Training clips of the most common shape to look at: the first frames that training may see, and their texts."""
+    for caption in read_manifest(data.videos, data.captions):
+        try:
+            shot = shot_of(caption, look_at(caption.video), data.sampling)
+            if tuple(shot.bucket) == (shape.frames, shape.height, shape.width):
+                window = data.sampling.window(shot.footage, rng_of("validation", seed, caption.id))
+                yield Item(caption.id, caption.id, read_window(caption.video, window).frames[0], caption.text)
+        except MediaError:
+            continue  # named once, when the data was opened

@@ -4,24 +4,21 @@ Which of the two a folder holds is read from its configs: 1.5 is the one whose p
 """
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from motionfocal.errors import CheckpointError, ShapeError
-from motionfocal.models.family import FamilySettings
+from motionfocal.errors import ShapeError
 from motionfocal.models.pipeline_folder import PipelineFolder
-from motionfocal.models.protocol import NO_PRIORS, ClipShape, Condition, Schedule, Tensors, VideoModel
+from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pixels_of, then_zeros
+from motionfocal.models.protocol import ClipShape, Condition, Tensors
 from motionfocal.models.schedule import DiffusionSchedule
 from motionfocal.motion.latent import LatentSpec, from_layout, to_layout
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler
-    from transformers import PreTrainedTokenizerBase, T5EncoderModel
+    from diffusers import CogVideoXDDIMScheduler
 
 _PIPELINE = "CogVideoXImageToVideoPipeline"
 
@@ -32,25 +29,21 @@ _OFS = 2.0
 """The one value that 1.5's "ofs" embedding is ever given."""
 
 
-class Family(FamilySettings):
+class Family(PipelineFamily):
     """Settings of CogVideoX. Its noise schedule is part of the checkpoint: there is none to choose."""
+
+    pipelines: ClassVar = (_PIPELINE,)
 
     family: Literal["cogvideox"] = "cogvideox"
     weights: str = Field(
         description="CogVideoX-5b-I2V or CogVideoX1.5-5B-I2V: a folder in diffusers' layout, or its name on the hub."
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="Dtype in which the network and the frozen parts are loaded."
-    )
 
-    def build(self, shape: ClipShape, seed: int) -> VideoModel:
-        """See ``FamilySettings``; everything is read from the folder, nothing is drawn."""
-        model = CogVideoX(PipelineFolder(self.weights), getattr(torch, self.dtype))
-        model.check(shape)
-        return model
+    def _model(self, seed: int) -> "CogVideoX":
+        return CogVideoX(self)
 
 
-class CogVideoX:
+class CogVideoX(PipelineModel):
     """CogVideoX as a ``VideoModel``.
 
     Latents have 16 channels; a cell spans 4 frames of 8x8 pixels, and frame 0 is alone (causal VAE). They are the mode
@@ -72,77 +65,38 @@ class CogVideoX:
     the same process that adds noise, the config is taken for DDIM.
 
     Texts are T5 embeddings of ``max_text_seq_length`` (226) tokens; the network attends to the padding too.
-
-    The network, the VAE and T5 are loaded when first used, the latter two onto the device of the frames last seen.
     """
 
-    given_frames = 0
-    priors = NO_PRIORS
-    pipeline_class: str | None = _PIPELINE
+    pipeline_class = _PIPELINE
 
-    def __init__(self, folder: PipelineFolder, dtype: torch.dtype) -> None:
+    def __init__(self, settings: Family) -> None:
         """Reads the folder's configs alone.
 
         Raises:
             CheckpointError: the folder holds something else than CogVideoX image-to-video.
         """
-        _refuse_others(folder)
-        self._folder, self._dtype = folder, dtype
-        self._config, self._vae_config = folder.config("transformer"), folder.config("vae")
+        super().__init__(settings)
+        self._config, self._vae_config = self.folder.config("transformer"), self.folder.config("vae")
         self._patch, self._patch_frames = self._config["patch_size"], self._config.get("patch_size_t") or 1
-        self._lead = self._patch_frames - 1  # the number of latent frames is odd, see _DECODED_TOGETHER
-        self._scale: float = self._vae_config["scaling_factor"]
         self.spec = LatentSpec(
             channels=self._vae_config["latent_channels"],
             spatial=2 ** (len(self._vae_config["block_out_channels"]) - 1),
             temporal=self._vae_config["temporal_compression_ratio"],
             causal=True,
             layout="btchw",
-            lead=self._lead,
+            lead=self._patch_frames - 1,  # the number of latent frames is odd, see _DECODED_TOGETHER
         )
-        self.schedule: Schedule = DiffusionSchedule(_ddim(folder))
-        self._network: nn.Module | None = None
-        self._device = torch.device("cpu")
-
-    @property
-    def network(self) -> nn.Module:
-        """See ``VideoModel``: CogVideoXTransformer3DModel."""
-        if self._network is None:
-            self._network = self._folder.load("transformer", self._dtype).requires_grad_()
-        return self._network
-
-    @network.setter
-    def network(self, network: nn.Module) -> None:
-        self._network = network
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """See ``VideoModel``."""
-        return {"transformer": self.network}
-
-    @cached_property
-    def vae(self) -> "AutoencoderKLCogVideoX":
-        """The first stage."""
-        vae = self._folder.load("vae", self._dtype)
-        vae.enable_slicing()  # clip by clip: a batch needs no more memory than one
-        return vae
-
-    @cached_property
-    def text_encoder(self) -> "T5EncoderModel":
-        """T5 v1.1 XXL."""
-        return self._folder.load("text_encoder", self._dtype)
-
-    @cached_property
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """Of T5."""
-        return self._folder.load("tokenizer")
+        self.schedule = DiffusionSchedule(_ddim(self.folder))
 
     def check(self, shape: ClipShape) -> None:
         """See ``VideoModel``."""
-        self._check_length(shape.frames)
-        self._check_size(shape.height, shape.width)
+        super().check(shape)
         if self._config.get("use_learned_positional_embeddings"):
             self._check_learned((shape.frames, shape.height, shape.width))
+
+    def _check_size(self, frames: int, height: int, width: int) -> None:
+        self._check_length(frames)
+        self._check_sides(height, width)
 
     def _check_length(self, frames: int) -> None:
         group = _DECODED_TOGETHER * self.spec.temporal
@@ -151,7 +105,7 @@ class CogVideoX:
             near = f"{groups * group + 1} or {(groups + 1) * group + 1}"
             raise ShapeError(f"{frames} frames do not fit CogVideoX: lengths are {group} * k + 1, such as {near}")
 
-    def _check_size(self, height: int, width: int) -> None:
+    def _check_sides(self, height: int, width: int) -> None:
         cell = self.spec.spatial * self._patch
         if height % cell or width % cell:
             raise ShapeError(f"frames of {height}x{width} do not fit CogVideoX: sides are multiples of {cell}")
@@ -171,47 +125,30 @@ class CogVideoX:
         return self._config["sample_height"] * self.spec.spatial, self._config["sample_width"] * self.spec.spatial
 
     @torch.no_grad()
-    def encode(self, frames: Tensor) -> Tensor:
-        """See ``VideoModel``. Raises ShapeError for frames that ``check`` refuses."""
-        self._check_length(frames.shape[1])
-        latents = self._encode_plain(frames) * self._scale
-        return torch.cat([*[latents[:, :, :1]] * self._lead, latents], dim=2)
-
-    @torch.no_grad()
     def encode_image(self, images: Tensor, frames: int) -> Tensors:
         """See ``VideoModel``: the image's ``latent`` ``[B,C,1,h,w]``."""
-        latent = self._encode_plain(images[:, None])
-        inverted = self._vae_config.get("invert_scale_latents")
-        return {"latent": latent / self._scale if inverted else latent * self._scale}
+        self._check_sides(*images.shape[1:3])
+        mode, scale = self._mode(pixels_of(images[:, None])), self._vae_config["scaling_factor"]
+        return {"latent": mode / scale if self._vae_config.get("invert_scale_latents") else mode * scale}
 
-    def _encode_plain(self, frames: Tensor) -> Tensor:
-        """The posterior's mode of frames uint8 ``[B,T,H,W,3]``, not scaled."""
-        self._check_size(*frames.shape[2:4])
-        self._device = frames.device
-        pixels = frames.movedim(-1, 1).float() / 255 * 2 - 1
-        return self.vae.to(frames.device).encode(pixels.to(self._dtype)).latent_dist.mode().float()
+    def _normalised(self, latents: Tensor) -> Tensor:
+        """Scaled, and with the copies of frame 0 in front."""
+        scaled = super()._normalised(latents)
+        return torch.cat([*[scaled[:, :, :1]] * self.spec.lead, scaled], dim=2)
 
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """See ``VideoModel``."""
-        self._device = latents.device
-        plain = latents[:, :, self._lead :] / self._scale
-        pixels = self.vae.to(latents.device).decode(plain.to(self._dtype)).sample
-        return ((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8).movedim(1, -1)
+    def _denormalised(self, latents: Tensor) -> Tensor:
+        return super()._denormalised(latents[:, :, self.spec.lead :])
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensors:
         """See ``VideoModel``: ``embeds`` ``[B,226,D]``."""
-        length = self._config["max_text_seq_length"]
-        tokens = self.tokenizer(
-            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        return {"embeds": self.text_encoder.to(self._device)(tokens.input_ids.to(self._device))[0]}
+        tokens = self._tokens(texts, self._config["max_text_seq_length"])
+        return {"embeds": self.frozen("text_encoder")(tokens.input_ids)[0]}
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""
-        dtype = next(self.network.parameters()).dtype
-        image = F.pad(condition.image["latent"], (0, 0, 0, 0, 0, noisy.shape[2] - 1))
+        dtype = self.network_dtype
+        image = then_zeros(condition.image["latent"].to(noisy), noisy.shape[2])
         beside = torch.cat([to_layout(noisy, self.spec), to_layout(image, self.spec)], dim=2)
         (prediction,) = self.network(
             hidden_states=beside.to(dtype),
@@ -245,21 +182,6 @@ class CogVideoX:
             device=latents.device,
         )
         return cosine, sine
-
-    def complete(self, latents: Tensor, condition: Condition) -> Tensor:
-        """See ``VideoModel``."""
-        return latents
-
-
-def _refuse_others(folder: PipelineFolder) -> None:
-    name = folder.index.get("_class_name")
-    if name == "CogVideoXPipeline":
-        raise CheckpointError(f"{folder.folder}: a text-to-video CogVideoX, which takes no image; use an I2V one")
-    if name != _PIPELINE:
-        family = str(name).removesuffix("Pipeline").removesuffix("ImageToVideo").lower()
-        raise CheckpointError(
-            f"{folder.folder}: the weights of {name}, not of {_PIPELINE}; set model.family to {family}, if there is one"
-        )
 
 
 def _ddim(folder: PipelineFolder) -> "CogVideoXDDIMScheduler":

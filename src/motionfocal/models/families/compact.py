@@ -1,6 +1,6 @@
 """The worlds' own family: a denoiser small enough to learn on one CPU core."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,6 +16,8 @@ from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 class Family(FamilySettings):
     """Settings of the compact family."""
+
+    encoder_fields: ClassVar = ("block",)
 
     family: Literal["compact"] = "compact"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")

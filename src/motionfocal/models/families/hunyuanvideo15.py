@@ -2,32 +2,21 @@
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
 from motionfocal.errors import CheckpointError
-from motionfocal.models.family import FamilySettings
-from motionfocal.models.pipeline_folder import PipelineFolder
-from motionfocal.models.protocol import NO_PRIORS, ClipShape, Condition, Schedule, Tensors, VideoModel
+from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pictures_of, refuse_patches, then_zeros
+from motionfocal.models.protocol import Condition, Tensors
 from motionfocal.models.schedule import FlowSchedule, FlowSettings
 from motionfocal.motion.latent import LatentSpec
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLHunyuanVideo15, FlowMatchEulerDiscreteScheduler
-    from transformers import (
-        PreTrainedTokenizerBase,
-        Qwen2_5_VLTextModel,
-        SiglipImageProcessor,
-        SiglipVisionModel,
-        T5EncoderModel,
-    )
+    from diffusers import FlowMatchEulerDiscreteScheduler
 
 _PIPELINE = "HunyuanVideo15ImageToVideoPipeline"
 
@@ -51,29 +40,25 @@ _LAYER = -3
 _QUOTED = re.compile('"(.*?)"|“(.*?)”')
 
 
-class Family(FamilySettings):
+class Family(PipelineFamily):
     """Settings of HunyuanVideo-1.5."""
+
+    pipelines: ClassVar = (_PIPELINE,)
 
     family: Literal["hunyuanvideo15"] = "hunyuanvideo15"
     weights: str = Field(
         description="A folder in diffusers' layout, or its name on the hub:"
         " hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_i2v or 720p_i2v."
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="Of the network and the frozen parts as loaded."
-    )
     schedule: FlowSettings = Field(
         FlowSettings(shift=3.0), description="Training's draw of sigma; sampling goes by the folder's own scheduler."
     )
 
-    def build(self, shape: ClipShape, seed: int) -> VideoModel:
-        """See ``FamilySettings``; nothing is drawn."""
-        model = HunyuanVideo15(PipelineFolder(self.weights), self.schedule, getattr(torch, self.dtype))
-        model.check(shape)
-        return model
+    def _model(self, seed: int) -> "HunyuanVideo15":
+        return HunyuanVideo15(self)
 
 
-class HunyuanVideo15:
+class HunyuanVideo15(PipelineModel):
     """A ``VideoModel`` of 32 latent channels, 4 frames and 16 x 16 pixels a cell, the first frame alone (causal VAE).
 
     The network takes 65 channels: the noisy latents, the image's latent in frame 0 with zeros after it, and a mask that
@@ -83,105 +68,55 @@ class HunyuanVideo15:
 
     The frame rate does not enter. The timestep is rounded to the network's dtype, as in the stock pipeline: in bfloat16
     to multiples of 4 near 1000.
-
-    The network, the VAE and the encoders are loaded when first used, the frozen ones onto the device of the frames last
-    seen.
     """
 
-    given_frames = 0
-    priors = NO_PRIORS
-    pipeline_class: str | None = _PIPELINE
+    pipeline_class = _PIPELINE
 
-    def __init__(self, folder: PipelineFolder, schedule: FlowSettings, dtype: torch.dtype) -> None:
+    def __init__(self, settings: Family) -> None:
         """Reads the folder's configs alone.
 
         Raises:
             CheckpointError: the folder holds something else than HunyuanVideo-1.5 image-to-video.
         """
-        _refuse_others(folder)
-        self._folder, self._dtype = folder, dtype
-        self._network: nn.Module | None = None
-        self._device = torch.device("cpu")
-        vae = folder.config("vae")
+        super().__init__(settings)
+        self._refuse_distilled()
+        refuse_patches(self.folder)
+        vae = self.folder.config("vae")
         self.spec = LatentSpec(
             channels=vae["latent_channels"],
             spatial=vae["spatial_compression_ratio"],
             temporal=vae["temporal_compression_ratio"],
             causal=True,
         )
-        self.schedule: Schedule = FlowSchedule(schedule, folder.load("scheduler"), _set_timesteps)
+        self.schedule = FlowSchedule(settings.schedule, self.folder.load("scheduler"), _set_timesteps)
 
-    @property
-    def network(self) -> nn.Module:
-        """See ``VideoModel``: HunyuanVideo15Transformer3DModel."""
-        if self._network is None:
-            self._network = self._folder.load("transformer", self._dtype).requires_grad_()
-        return self._network
+    def _refuse_distilled(self) -> None:
+        if self.folder.config("transformer").get("use_meanflow"):
+            raise CheckpointError(
+                f"{self.folder.folder}: distilled to few steps (use_meanflow), so that its network must be told where a"
+                " step ends, which training does not know; use the model that it was distilled from"
+            )
 
-    @network.setter
-    def network(self, network: nn.Module) -> None:
-        self._network = network
+    def trained(self, part: str) -> nn.Module:
+        """See ``PipelineModel``; the text's way out of the last block stays frozen.
 
-    @cached_property
-    def vae(self) -> "AutoencoderKLHunyuanVideo15":
-        """The first stage."""
-        vae = self._folder.load("vae", self._dtype)
-        vae.enable_slicing()  # clip by clip: a batch needs no more memory than one
-        return vae
-
-    @cached_property
-    def language_model(self) -> tuple["PreTrainedTokenizerBase", "Qwen2_5_VLTextModel"]:
-        """Qwen2.5-VL's, which reads the whole text."""
-        return self._folder.load("tokenizer"), self._folder.load("text_encoder", self._dtype)
-
-    @cached_property
-    def glyph_encoder(self) -> tuple["PreTrainedTokenizerBase", "T5EncoderModel"]:
-        """ByT5, which reads the letters of what the text quotes."""
-        return self._folder.load("tokenizer_2"), self._folder.load("text_encoder_2", self._dtype)
-
-    @cached_property
-    def image_encoder(self) -> tuple["SiglipImageProcessor", "SiglipVisionModel"]:
-        """SigLIP."""
-        return self._folder.load("feature_extractor"), self._folder.load("image_encoder", self._dtype)
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """See ``VideoModel``."""
-        return {"transformer": self.network}
-
-    def check(self, shape: ClipShape) -> None:
-        """See ``VideoModel``: 4k + 1 frames, sides in multiples of 16."""
-        self.spec.grid(shape.frames, shape.height, shape.width)
-
-    @torch.no_grad()
-    def encode(self, frames: Tensor) -> Tensor:
-        """See ``VideoModel``.
-
-        Raises:
-            ShapeError: the frames do not fit the grid, which the VAE would not always notice.
+        Nothing reads it, so that it would never get a gradient, and DistributedDataParallel waits for the gradient of
+        all that asks for one.
         """
-        self.spec.grid(*frames.shape[1:4])
-        self._device = frames.device
-        pixels = (frames.movedim(-1, 1).float() / 255 * 2 - 1).to(self._dtype)
-        mode: Tensor = self.vae.to(frames.device).encode(pixels).latent_dist.mode()
-        return (mode * self.vae.config.scaling_factor).float()
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """See ``VideoModel``."""
-        self._device = latents.device
-        vae = self.vae.to(latents.device)
-        pixels = vae.decode(latents.to(self._dtype) / vae.config.scaling_factor).sample
-        return ((pixels * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8).movedim(1, -1)
+        network: Any = super().trained(part)
+        last = network.transformer_blocks[-1]
+        last.attn.to_add_out.requires_grad_(False)
+        last.ff_context.requires_grad_(False)
+        return network
 
     @torch.no_grad()
     def encode_image(self, images: Tensor, frames: int) -> Tensors:
         """See ``VideoModel``: the image's ``latent`` ``[B,C,1,h,w]`` and SigLIP's ``tokens`` ``[B,729,1152]``."""
-        processor, encoder = self.image_encoder
-        pictures = [Image.fromarray(image) for image in images.cpu().numpy()]
-        pixels = processor(images=pictures, do_resize=True, do_convert_rgb=True, return_tensors="pt").pixel_values
-        tokens = encoder.to(images.device)(pixels.to(images.device, self._dtype)).last_hidden_state
-        return {"latent": self.encode(images[:, None]), "tokens": tokens}
+        inputs = self.frozen("feature_extractor")(
+            images=pictures_of(images), do_resize=True, do_convert_rgb=True, return_tensors="pt"
+        )
+        tokens = self.frozen("image_encoder")(inputs.pixel_values.to(self.device, self.dtype)).last_hidden_state
+        return super().encode_image(images, frames) | {"tokens": tokens}
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensors:
@@ -189,7 +124,8 @@ class HunyuanVideo15:
         return self._read(texts) | self._spell(texts)
 
     def _read(self, texts: Sequence[str]) -> Tensors:
-        tokenizer, encoder = self.language_model
+        """By Qwen2.5-VL's language model, which reads the whole text."""
+        tokenizer, encoder = self.frozen("tokenizer"), self.frozen("text_encoder")
         tokens = tokenizer.apply_chat_template(
             [_chat(text) for text in texts],
             add_generation_prompt=True,
@@ -198,8 +134,8 @@ class HunyuanVideo15:
             max_length=_SYSTEM_TOKENS + _TEXT_TOKENS,
             truncation=True,
             return_tensors="pt",
-        ).to(self._device)
-        states = encoder.to(self._device)(
+        ).to(self.device)
+        states = encoder(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, output_hidden_states=True
         ).hidden_states[_LAYER]
         return {
@@ -209,30 +145,28 @@ class HunyuanVideo15:
 
     def _spell(self, texts: Sequence[str]) -> Tensors:
         """Zeros for texts that quote nothing, which is most of them: ByT5 is not asked about those."""
-        width: int = self._folder.config("transformer")["text_embed_2_dim"]
-        embeds = torch.zeros(len(texts), _GLYPH_TOKENS, width, dtype=self._dtype, device=self._device)
-        mask = torch.zeros(embeds.shape[:2], dtype=torch.bool, device=self._device)
+        width: int = self.folder.config("transformer")["text_embed_2_dim"]
+        embeds = torch.zeros(len(texts), _GLYPH_TOKENS, width, dtype=self.dtype, device=self.device)
+        mask = torch.zeros(embeds.shape[:2], dtype=torch.bool, device=self.device)
         for place, quotes in enumerate(map(_quotes, texts)):
             if quotes:
                 embeds[place], mask[place] = self._glyphs(quotes)
         return {"glyphs": embeds, "glyphs_mask": mask}
 
     def _glyphs(self, quotes: str) -> tuple[Tensor, Tensor]:
-        tokenizer, encoder = self.glyph_encoder
-        tokens = tokenizer(
-            quotes, padding="max_length", max_length=_GLYPH_TOKENS, truncation=True, return_tensors="pt"
-        ).to(self._device)
-        embeds = encoder.to(self._device)(tokens.input_ids, tokens.attention_mask.float()).last_hidden_state
+        """By ByT5, which reads the letters of what a text quotes."""
+        tokens = self._tokens([quotes], _GLYPH_TOKENS, "tokenizer_2")
+        encoder = self.frozen("text_encoder_2")
+        embeds = encoder(tokens.input_ids, tokens.attention_mask.float()).last_hidden_state
         return embeds[0], tokens.attention_mask[0].bool()
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""
-        dtype = next(self.network.parameters()).dtype
-        image, text = condition.image, condition.text
-        after = (0, 0, 0, 0, 0, noisy.shape[2] - 1)
-        given = F.pad(image["latent"].to(noisy), after)
-        mask = F.pad(torch.ones_like(noisy[:, :1, :1]), after)
-        (prediction,) = self.network(
+        dtype = self.network_dtype
+        image, text, frames = condition.image, condition.text, noisy.shape[2]
+        given = then_zeros(image["latent"].to(noisy), frames)
+        mask = then_zeros(torch.ones_like(noisy[:, :1, :1]), frames)
+        prediction: Tensor = self.network(
             hidden_states=torch.cat([noisy, given, mask], dim=1).to(dtype),
             timestep=timestep.to(dtype),
             encoder_hidden_states=text["embeds"].to(dtype),
@@ -241,35 +175,8 @@ class HunyuanVideo15:
             encoder_attention_mask_2=text["glyphs_mask"],
             image_embeds=image["tokens"].to(dtype),
             return_dict=False,
-        )
+        )[0]
         return prediction.float()
-
-    def complete(self, latents: Tensor, condition: Condition) -> Tensor:
-        """See ``VideoModel``."""
-        return latents
-
-
-def _refuse_others(folder: PipelineFolder) -> None:
-    """Refuse another family, and networks of this one that are asked otherwise."""
-    name = folder.index.get("_class_name")
-    if name == "HunyuanVideo15Pipeline":
-        raise CheckpointError(f"{folder.folder}: a text-to-video HunyuanVideo-1.5, which takes no image; use i2v")
-    if name != _PIPELINE:
-        family = str(name).removesuffix("Pipeline").removesuffix("ImageToVideo").lower()
-        raise CheckpointError(
-            f"{folder.folder}: the weights of {name}, not of {_PIPELINE}; set model.family to {family}, if there is one"
-        )
-    network = folder.config("transformer")
-    if network.get("use_meanflow"):
-        raise CheckpointError(
-            f"{folder.folder}: distilled to few steps (use_meanflow), so that its network must be told where a step"
-            " ends, which training does not know; use the model that it was distilled from"
-        )
-    if (network["patch_size"], network["patch_size_t"]) != (1, 1):
-        raise CheckpointError(
-            f"{folder.folder}: the network patches {network['patch_size_t']} x {network['patch_size']} latent cells,"
-            " and only patches of one cell are known of HunyuanVideo-1.5"
-        )
 
 
 def _chat(text: str) -> list[dict[str, str]]:

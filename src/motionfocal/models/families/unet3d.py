@@ -1,9 +1,9 @@
 """The paper's UNet at a small size, from scratch: diffusers' UNet3DConditionModel with x-cat and fps embedding.
 
-It shares the worlds' first stage and text encoder, so that it trains on a CPU. VideoCrafter2 itself is ``videocrafter``.
+It shares the first stage and text encoder of the worlds, so that it trains on a CPU. VideoCrafter2 is ``videocrafter``.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,8 @@ from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 class Family(FamilySettings):
     """Settings of the small UNet."""
+
+    encoder_fields: ClassVar = ("block",)
 
     family: Literal["unet3d"] = "unet3d"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")

@@ -6,22 +6,20 @@ zero-initialised; one that was made for images keeps its own condition.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from motionfocal.errors import CheckpointError, ConfigError, ShapeError
-from motionfocal.models.family import FamilySettings
+from motionfocal.errors import ConfigError, ShapeError
 from motionfocal.models.pipeline_folder import PipelineFolder
-from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, Condition, Schedule, Tensors, VideoModel
+from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pixels_of
+from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, Condition, Tensors
 from motionfocal.models.schedule import DiffusionSchedule, DiffusionSettings
 from motionfocal.motion.latent import LatentSpec
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
     from motionfocal.models.videocrafter import ImageProjector, VideoCrafterUNet
 
 ImageCondition = Literal["xcat", "cross_attention", "dual"]
@@ -31,8 +29,11 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class Family(FamilySettings):
+class Family(PipelineFamily):
     """Settings of the VideoCrafter family."""
+
+    pipelines: ClassVar = ("VideoCrafter",)
+    encoder_fields: ClassVar = ("dtype", "image_condition", "image_encoder")
 
     family: Literal["videocrafter"] = "videocrafter"
     weights: str = Field(description="A folder that 'motionfocal convert' wrote, or its name on the hub.")
@@ -54,12 +55,12 @@ class Family(FamilySettings):
         " signal scale.",
     )
 
-    def build(self, shape: ClipShape, seed: int) -> VideoModel:
-        """See ``FamilySettings``; the seed draws the image projector of a checkpoint that has none."""
-        return VideoCrafterModel(self, PipelineFolder(self.weights), seed)
+    def _model(self, seed: int) -> "VideoCrafterModel":
+        """The seed draws the image projector of a checkpoint that has none."""
+        return VideoCrafterModel(self, seed)
 
 
-class VideoCrafterModel:
+class VideoCrafterModel(PipelineModel):
     """VideoCrafter as a ``VideoModel``.
 
     Latents ``[B,4,T,h,w]`` are the mean of Stable Diffusion's VAE, frame by frame, times 0.18215. With x-cat the
@@ -69,40 +70,33 @@ class VideoCrafterModel:
     generated. VAE, text and image encoder are frozen.
     """
 
-    given_frames = 0
-    pipeline_class: str | None = None
-
-    def __init__(self, settings: Family, folder: PipelineFolder, seed: int) -> None:
+    def __init__(self, settings: Family, seed: int) -> None:
         """Reads the folder's configs alone.
 
         Raises:
             CheckpointError: the folder is of another family.
             ConfigError: the checkpoint has another image condition than the one asked for, or lacks an image encoder.
         """
-        if (name := folder.index.get("_class_name")) != "VideoCrafter":
-            raise CheckpointError(f"{folder.folder}: a model of {name}, which is not of the family videocrafter")
-        self._settings, self._folder, self._seed = settings, folder, seed
-        self._dtype: torch.dtype = getattr(torch, settings.dtype)
-        self._unet_config, vae = folder.config("unet"), folder.config("vae")
+        super().__init__(settings)
+        self._settings, self._seed = settings, seed
+        self._unet_config, vae = self.folder.config("unet"), self.folder.config("vae")
         self._from_text = _own_condition(self._unet_config) is None
         self.image_condition = self._agreed_condition()
         self.priors = frozenset(name for name in (MOTION_SCORE, MOTION_MASK) if getattr(settings, name))
         self.spec = LatentSpec(vae["latent_channels"], spatial=2 ** (len(vae["block_out_channels"]) - 1))
-        self.schedule: Schedule = self._schedule()
-        self._network: nn.Module | None = None
-        self._device = torch.device("cpu")
+        self.schedule = self._schedule()
 
     def _agreed_condition(self) -> ImageCondition:
         own, asked = _own_condition(self._unet_config), self._settings.image_condition
         if own and asked and own != asked:
-            raise ConfigError(f"model.image_condition is {asked}, but {self._folder.folder} was made for {own}")
+            raise ConfigError(f"model.image_condition is {asked}, but {self.folder.folder} was made for {own}")
         condition: ImageCondition = asked or own or "xcat"
         given = self._settings.image_encoder is not None
         if condition == "xcat" and given:
             raise ConfigError("model.image_encoder has no effect with image_condition=xcat; leave it out")
-        if condition != "xcat" and not given and not self._folder.has("image_encoder"):
+        if condition != "xcat" and not given and not self.folder.has("image_encoder"):
             raise ConfigError(
-                f"model.image_condition={condition} needs an image encoder, and {self._folder.folder} has none: set"
+                f"model.image_condition={condition} needs an image encoder, and {self.folder.folder} has none: set"
                 " model.image_encoder to a converted DynamiCrafter or VideoCrafter1 folder"
             )
         return condition
@@ -110,33 +104,25 @@ class VideoCrafterModel:
     def _schedule(self) -> DiffusionSchedule:
         if self._settings.schedule is not None or self._from_text:
             return (self._settings.schedule or DiffusionSettings()).build()
-        return DiffusionSchedule(self._folder.load("scheduler"), self._folder.index.get("signal_scale") or 1.0)
+        return DiffusionSchedule(self.folder.load("scheduler"), self.folder.index.get("signal_scale") or 1.0)
 
     @property
     def _attends(self) -> bool:
         return self.image_condition != "xcat"
 
-    @property
-    def network(self) -> nn.Module:
-        """See ``VideoModel``: the UNet and, with cross-attention, the image projector; loaded when first used."""
-        if self._network is None:
-            self._network = UNetAndProjector(**self.parts)
-        return self._network
-
-    @network.setter
-    def network(self, network: nn.Module) -> None:
-        self._network = network
-
     @cached_property
     def parts(self) -> dict[str, nn.Module]:
-        """See ``VideoModel``."""
+        """See ``VideoModel``: the ``unet`` and, with cross-attention, the ``image_projector``."""
         unet = {"unet": self._unet().requires_grad_()}
         return unet | {"image_projector": self._image_projector().requires_grad_()} if self._attends else unet
+
+    def _load_network(self) -> nn.Module:
+        return UNetAndProjector(**self.parts)
 
     def _unet(self) -> "VideoCrafterUNet":
         from motionfocal.models.videocrafter import extend
 
-        unet: VideoCrafterUNet = self._folder.load("unet", self._dtype)
+        unet: VideoCrafterUNet = self.folder.load("unet", self.dtype)
         new = dict.fromkeys(self.priors, True)
         if self._from_text:
             new |= {"xcat": self.image_condition != "cross_attention", "image_attention": self._attends}
@@ -145,61 +131,42 @@ class VideoCrafterModel:
     def _image_projector(self) -> "ImageProjector":
         from motionfocal.models.videocrafter import ImageProjector
 
-        if self._folder.has("image_projector"):
-            projector: ImageProjector = self._folder.load("image_projector", self._dtype)
+        if self.folder.has("image_projector"):
+            projector: ImageProjector = self.folder.load("image_projector", self.dtype)
             return projector
         width, tokens = self._images.config("image_encoder")["hidden_size"], self._unet_config["cross_attention_dim"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)  # layers draw their weights from the global generator
-            return ImageProjector(image_width=width, width=tokens, out_width=tokens).to(self._dtype)
+            return ImageProjector(image_width=width, width=tokens, out_width=tokens).to(self.dtype)
 
     @property
     def _images(self) -> PipelineFolder:
         """Where the image encoder is."""
-        return PipelineFolder(self._settings.image_encoder) if self._settings.image_encoder else self._folder
-
-    @cached_property
-    def _vae(self) -> "AutoencoderKL":
-        vae = self._folder.load("vae", self._dtype)
-        vae.enable_slicing()  # frame by frame: a clip needs no more memory than an image
-        return vae
-
-    @cached_property
-    def _text_encoder(self) -> tuple[Any, Any]:
-        return self._folder.load("tokenizer"), self._folder.load("text_encoder", self._dtype)
+        return PipelineFolder(self._settings.image_encoder) if self._settings.image_encoder else self.folder
 
     @cached_property
     def _image_encoder(self) -> nn.Module:
-        encoder: nn.Module = self._images.load("image_encoder", self._dtype)
+        encoder: nn.Module = self._images.load("image_encoder", self.dtype)
         return encoder
 
     def check(self, shape: ClipShape) -> None:
         """See ``VideoModel``."""
-        self.spec.grid(shape.frames, shape.height, shape.width)
-        frames = self._folder.config("image_projector")["frames"] if self._folder.has("image_projector") else None
+        super().check(shape)
+        frames = self.folder.config("image_projector")["frames"] if self.folder.has("image_projector") else None
         if frames is not None and shape.frames != frames:
             raise ShapeError(f"{shape.frames} frames do not fit: this checkpoint has image tokens for {frames} frames")
 
-    @torch.no_grad()
-    def encode(self, frames: Tensor) -> Tensor:
-        """See ``VideoModel``."""
-        pixels, vae = _pixels(frames).flatten(0, 1).to(self._dtype), self._vae.to(frames.device)
-        latents = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
-        self._device = frames.device
-        return latents.float().unflatten(0, frames.shape[:2]).transpose(1, 2)
+    def _mode(self, pixels: Tensor) -> Tensor:
+        """Frame by frame: the VAE is one of images."""
+        return super()._mode(pixels.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(pixels), -1)).transpose(1, 2)
 
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """See ``VideoModel``."""
-        vae = self._vae.to(latents.device)
-        images = latents.transpose(1, 2).flatten(0, 1).to(self._dtype) / vae.config.scaling_factor
-        pixels = vae.decode(images).sample.float().unflatten(0, (len(latents), -1))
-        return ((pixels * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).movedim(2, -1)
+    def _decoded(self, latents: Tensor) -> Tensor:
+        return super()._decoded(latents.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(latents), -1)).transpose(1, 2)
 
     @torch.no_grad()
     def encode_image(self, images: Tensor, frames: int) -> Tensors:
         """See ``VideoModel``: ``latent`` ``[B,4,1,h,w]``; ``tokens`` of the image and of ``nothing`` ``[B,257,D]``."""
-        encoded = {} if self.image_condition == "cross_attention" else {"latent": self.encode(images[:, None])}
+        encoded = {} if self.image_condition == "cross_attention" else super().encode_image(images, frames)
         if self._attends:
             grey = torch.full_like(images[:1], 127, dtype=torch.float32) + 0.5
             nothing = self._image_tokens(grey).expand(len(images), -1, -1)
@@ -207,8 +174,8 @@ class VideoCrafterModel:
         return encoded
 
     def _image_tokens(self, images: Tensor) -> Tensor:
-        inputs = clip_inputs(_pixels(images)).to(self._dtype)
-        tokens: Tensor = self._image_encoder.to(images.device)(inputs).last_hidden_state
+        inputs = clip_inputs(pixels_of(images.to(self.device))).to(self.dtype)
+        tokens: Tensor = self._image_encoder.to(self.device)(inputs).last_hidden_state
         return tokens.float()
 
     @torch.no_grad()
@@ -216,14 +183,13 @@ class VideoCrafterModel:
         """See ``VideoModel``: ``embeds`` ``[B,77,D]``, and whether a text is ``empty`` ``[B]``."""
         from motionfocal.models.videocrafter.tokenizer import tokenize
 
-        tokenizer, encoder = self._text_encoder
-        tokens = tokenize(tokenizer, texts).to(self._device)
-        embeds = encoder.to(self._device)(tokens).last_hidden_state.float()
-        return {"embeds": embeds, "empty": torch.tensor([not text for text in texts], device=self._device)}
+        tokens = tokenize(self.frozen("tokenizer"), texts).to(self.device)
+        embeds = self.frozen("text_encoder")(tokens).last_hidden_state.float()
+        return {"embeds": embeds, "empty": torch.tensor([not text for text in texts], device=self.device)}
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``. The fps is told as a whole number, as in both projects."""
-        image, dtype = condition.image, self._dtype
+        image, dtype = condition.image, self.network_dtype
         sample = torch.cat([noisy, image["latent"].expand_as(noisy)], dim=1) if "latent" in image else noisy
         tokens = None
         if self._attends:
@@ -239,10 +205,6 @@ class VideoCrafterModel:
             condition.motion_mask,
         )
         return prediction.float()
-
-    def complete(self, latents: Tensor, condition: Condition) -> Tensor:
-        """See ``VideoModel``."""
-        return latents
 
 
 class UNetAndProjector(nn.Module):
@@ -290,8 +252,3 @@ def clip_inputs(pixels: Tensor) -> Tensor:
     small = nn.functional.interpolate(pixels, (_CLIP_SIDE, _CLIP_SIDE), mode="bicubic", align_corners=True)
     mean, std = (torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (_CLIP_MEAN, _CLIP_STD))
     return (small / 2 + 0.5 - mean) / std
-
-
-def _pixels(frames: Tensor) -> Tensor:
-    """Frames ``[...,H,W,3]`` in 0..255 as ``[...,3,H,W]`` in [-1, 1]."""
-    return frames.movedim(-1, -3).float() / 127.5 - 1
