@@ -38,7 +38,7 @@ CLIPS, CHANNELS, SIDE, WORDS, WIDTH = 2, 16, 16, 64, 256
 class Denoiser:
     """The least that is a ``VideoModel``: it is given encoded batches and nothing else."""
 
-    given_frames, priors, pipeline_class = 0, NO_PRIORS, None
+    given_frames, priors, pipeline_class, fresh = 0, NO_PRIORS, None, frozenset[str]()
     device = torch.device("cpu")
 
     def __init__(self, layers: int) -> None:

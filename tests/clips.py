@@ -13,6 +13,7 @@ import torch
 from motionfocal.data.cache import CacheSpec
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData
+from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
 from motionfocal.video import write_clip
@@ -57,6 +58,12 @@ class CountingEncoder:
         for row, text in enumerate(texts):
             codes[row, : len(text)] = torch.tensor([ord(letter) for letter in text], dtype=torch.long)
         return {"codes": codes, "embedding": codes.double().sin().float()[..., None], "mask": codes > 0}
+
+    def blank(self, shape: ClipShape, clips: int) -> Condition:
+        codes = torch.zeros(clips, 64, dtype=torch.long)
+        text = {"codes": codes, "embedding": codes.float()[..., None], "mask": codes > 0}
+        image = {"mean": torch.zeros(clips, 3), "frames": torch.zeros(clips, dtype=torch.long)}
+        return Condition(image, text, torch.zeros(clips))
 
 
 def moving(seed: int, frames: int = 6, size: tuple[int, int] = (24, 32)) -> np.ndarray:

@@ -13,8 +13,8 @@ from motionfocal.training.config import TrainingConfig, dump_config, load_config
 def test_defaults_are_the_papers():
     config = TrainingConfig()
     assert (config.loss.weighting, config.loss.strength) == ("paper", 1.0)
-    assert config.schedule.prediction_type == "v_prediction"
-    assert config.schedule.beta_schedule == "scaled_linear"
+    assert config.model.schedule.prediction_type == "v_prediction"
+    assert config.model.schedule.beta_schedule == "scaled_linear"
     assert config.text_dropout == 0.1
     assert (config.motion.midpoint, config.motion.steepness) == (0.05, 100.0)
 
@@ -69,7 +69,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     broken.write_text("- a\n- b")
     with pytest.raises(ConfigError, match="mapping"):
         load_config(broken)
-    with pytest.raises(ConfigError, match="recipes: clips, sprites"):
+    with pytest.raises(ConfigError, match="recipes: clips, cogvideox-5b-i2v"):
         recipe("nonsense")
 
 

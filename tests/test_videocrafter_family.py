@@ -11,10 +11,13 @@ import torch
 from motionfocal.errors import CheckpointError, ConfigError, ShapeError
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.loss import MotionFocalLoss
-from motionfocal.models.build import LoadedModel, ModelCard, build_model
+from motionfocal.models.build import LoadedModel, ModelCard, build_model, make_trainable, trained_weights
 from motionfocal.models.families import videocrafter
+from motionfocal.models.lora import LoraSettings
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import Condition
+from motionfocal.training.config import load_config
+from motionfocal.training.loop import trainable_model
 
 from .tiny_videocrafter import SHAPE, wake, write_folder
 
@@ -207,6 +210,35 @@ def test_it_learns_and_every_new_weight_gets_a_gradient(models, kind):
     assert losses[-1] < 0.9 * losses[0]
     silent = [name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent
+
+
+NEW = {
+    "videocrafter2": {"conv_in"},  # its image condition is xcat unless another is asked for
+    "dynamicrafter": set(),
+    "xcat": {"conv_in", "motion_score_embedding"},
+    "cross_attention": {"conv_in", "motion_score_embedding", "attn2", "image_projector"},
+    "dual": {"conv_in", "motion_score_embedding", "attn2", "image_projector"},
+}
+
+
+@pytest.mark.parametrize("kind", NEW)
+def test_beside_adapters_what_no_checkpoint_has_trained_learns_too(folders, kind):
+    """An adapter beside an x-cat input whose weights stay zero would train a model that never sees the image."""
+    model = build_model(fresh(folders, kind) if kind in CONDITIONS else family(folders, kind), SHAPE, seed=0)
+    make_trainable(model, LoraSettings(rank=2), seed=0)
+    whole = {name for name, weight in model.network.named_parameters() if weight.requires_grad and "lora" not in name}
+    assert {place for name in whole for place in NEW[kind] if place in name} == NEW[kind]
+    assert all(any(place in name for place in NEW[kind]) for name in whole)
+    assert not any(".to_k." in name for name in whole), "the text's own keys are frozen"
+    assert all(weight.dtype == torch.float32 for weight in trained_weights(model.network).values())
+
+
+def test_new_weights_in_float32_need_autocast_in_a_bfloat16_network(folders):
+    values = ["data.kind=folder", "data.videos=x", "model.family=videocrafter", "lora.rank=2", "model.dtype=bfloat16"]
+    values.append(f"model.weights={folders / 'videocrafter2'}")
+    with pytest.raises(ConfigError, match=r"unet\.conv_in\.weight.*set precision=bf16"):
+        trainable_model(load_config(None, values), [SHAPE])
+    trainable_model(load_config(None, [*values, "precision=bf16"]), [SHAPE])
 
 
 @pytest.mark.parametrize("kind", ["videocrafter2", "dynamicrafter"])

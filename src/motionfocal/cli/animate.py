@@ -9,7 +9,7 @@ from motionfocal.cli.console import console, progress_bar
 from motionfocal.errors import CheckpointError
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.generation.world import animate_world, model_folder, upscale_of
-from motionfocal.models.build import load_model
+from motionfocal.models.build import best_device, load_model
 from motionfocal.training.config import load_config
 from motionfocal.training.run import benchmark_of
 from motionfocal.video import read_image, write_clip
@@ -19,7 +19,7 @@ def run_one(
     image: Path, text: str, model: Path, out: Path | None, sampling: SamplingSettings, mask: Path | None, seed: int
 ) -> None:
     """Animate one image."""
-    loaded = load_model(model_folder(model))
+    loaded = load_model(model_folder(model), best_device())
     shape = loaded.card.shape
     size = (shape.height, shape.width)
     picture = read_image(image, size=size)

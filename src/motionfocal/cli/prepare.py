@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 
 import cv2
 import torch
@@ -12,11 +13,15 @@ from rich.table import Table
 from motionfocal.cli.console import console, list_failures, progress_bar
 from motionfocal.cli.train import recipe as config_file
 from motionfocal.data.cache_folder import KINDS, WHOLE, Shard
-from motionfocal.data.plan import Amount, Plan, plan
+from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData, Rejected
 from motionfocal.errors import ConfigError
+from motionfocal.models.build import best_device
+from motionfocal.models.protocol import ClipShape
 from motionfocal.training.config import TrainingConfig, load_config
+from motionfocal.training.estimate import A100, H100
+from motionfocal.training.need import Need, training_need
 from motionfocal.training.run import cache_spec, frozen_model
 
 
@@ -31,16 +36,19 @@ def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None)
     if resolved.threads:
         torch.set_num_threads(resolved.threads)
         cv2.setNumThreads(resolved.threads)
-    spec, device = cache_spec(resolved, resolved.data), _device(resolved)
+    spec = cache_spec(resolved, resolved.data)
+    device = best_device() if resolved.device == "auto" else torch.device("cpu")
     with progress_bar() as progress:
         bars = Bars(progress)
+        model = partial(frozen_model, resolved, resolved.data, device)
         if dry_run:
-            planned = plan(spec, shard=part, progress=bars)
+            planned = plan(spec, model().blank, shard=part, progress=bars)
         else:
-            model = partial(frozen_model, resolved, resolved.data, device)
             report = prepare(spec, model, device=device, shard=part, workers=resolved.workers, progress=bars)
     if dry_run:
         show_plan(planned)
+        if planned.buckets:
+            show_need(_largest_need(resolved, planned), resolved)
         _finish(planned.rejected)
     else:
         show_report(report)
@@ -58,14 +66,48 @@ def parse_shard(text: str) -> Shard:
 
 def show_plan(planned: Plan) -> None:
     """Print what there is and what would be made."""
-    table = Table("frames x height x width", "clips", "windows", "latent grid", "cells", "latents", "heatmaps")
+    table = Table("frames x height x width", "clips", "windows", "latent grid", "cells", title="clips")
     for bucket in planned.buckets:
         grid = "x".join(map(str, bucket.grid))
-        counts = [f"{number:,}" for number in (bucket.clips, bucket.windows)]
-        amounts = [_amount(bucket.latents), _amount(bucket.heatmaps)]
-        table.add_row(str(bucket.bucket), *counts, grid, f"{bucket.cells:,}", *amounts)
+        table.add_row(str(bucket.bucket), f"{bucket.clips:,}", f"{bucket.windows:,}", grid, f"{bucket.cells:,}")
     console.print(table)
-    console.print(f"texts: {_amount(planned.texts)}")
+    table = Table("", "entries", "there", "size of all", title="cache")
+    for kind, amount in planned.amounts.items():
+        table.add_row(kind, f"{amount.entries:,}", f"{amount.there:,}", decimal(amount.bytes))
+    console.print(table)
+
+
+def _largest_need(config: TrainingConfig, planned: Plan) -> Need:
+    """What training needs for the clips with the most cells."""
+    frames, height, width = max(planned.buckets, key=attrgetter("cells")).bucket
+    with console.status("estimating what training needs"):
+        return training_need(config, ClipShape(frames=frames, height=height, width=width, fps=1))
+
+
+def show_need(need: Need, config: TrainingConfig) -> None:
+    """Print what training would take of a GPU."""
+    memory, shape = need.memory, need.shape
+    clips = f"{need.clips} of {shape.frames}x{shape.height}x{shape.width}"
+    parts = {
+        f"weights ({need.weights / 1e6:,.1f} million)": memory.weights,
+        f"gradients ({need.trained / 1e6:,.1f} million)": memory.gradients,
+        "optimizer": memory.optimizer,
+        "averaged weights": memory.average,
+        f"activations (clips a pass: {clips})": memory.activations,
+        "at the highest": memory.total,
+    }
+    table = Table("of one GPU", "memory", title="training")
+    for part, size in parts.items():
+        if size:
+            table.add_row(part, decimal(size))
+    console.print(table)
+    hours = ", ".join(f"{gpu.hours(need.run_flops):,.1f} hours on one {gpu.name}" for gpu in (A100, H100))
+    each = need.cost.flops / need.clips / 1e12
+    console.print(
+        f"{config.steps:,} steps of {config.batch_size} clips, {each:,.4g} TFLOP each: {hours} (docs/recipes.md says how"
+        " this is estimated, and what it leaves out)",
+        highlight=False,
+    )
 
 
 def show_report(report: Report) -> None:
@@ -91,15 +133,6 @@ class Bars:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total, note="")
         self._progress.update(self._tasks[what], completed=done, total=total)
-
-
-def _device(config: TrainingConfig) -> torch.device:
-    return torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
-
-
-def _amount(amount: Amount) -> str:
-    size = ("" if amount.measured else "at least ") + decimal(amount.bytes) if amount.bytes else "of unknown size"
-    return f"{amount.entries:,} ({amount.there:,} there), {size}"
 
 
 def _finish(rejected: Sequence[Rejected]) -> None:

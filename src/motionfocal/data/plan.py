@@ -1,32 +1,34 @@
 """What ``motionfocal prepare`` would do: counts, latent grids and bytes, before anything is decoded or encoded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from motionfocal.data.cache import CachedWindow, CacheSpec, Stock, take_stock
-from motionfocal.data.cache_folder import WHOLE, Kind, Shard
+from motionfocal.data.cache_folder import KINDS, WHOLE, Kind, Shard
 from motionfocal.data.prepare import Progress, look, silent
 from motionfocal.data.sources import Rejected
 from motionfocal.data.windows import Bucket
+from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.motion.latent import Grid
 
-_MEASURED = 64
-"""Entries whose sizes are looked at to tell that of all."""
+Blank = Callable[[ClipShape, int], Condition]
+"""``VideoModel.blank``."""
+
+_MEASURES = 8
+"""Bytes of the two figures beside a heatmap."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """Entries of a cache, how many of them are ``there``, and their ``bytes``.
-
-    The bytes are ``measured`` from entries that are there; else they are those of the latents and heat alone, without
-    the conditions, which only the model knows.
-    """
+    """Entries of a kind, how many of them are ``there``, and the ``bytes`` of the tensors of all of them."""
 
     entries: int
     there: int
     bytes: int
-    measured: bool
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,6 @@ class BucketPlan:
     clips: int
     windows: int
     grid: Grid
-    latents: Amount
-    heatmaps: Amount
 
     @property
     def cells(self) -> int:
@@ -51,12 +51,12 @@ class Plan:
     """What ``prepare`` would find and make; ``rejected`` clips are those that are known, or found, to be of no use."""
 
     buckets: list[BucketPlan]
-    texts: Amount
+    amounts: dict[Kind, Amount]
     rejected: list[Rejected]
 
 
-def plan(spec: CacheSpec, *, shard: Shard = WHOLE, progress: Progress = silent) -> Plan:
-    """What ``prepare`` would do. Reads no clip but to probe new ones, loads no model, writes nothing.
+def plan(spec: CacheSpec, blank: Blank, *, shard: Shard = WHOLE, progress: Progress = silent) -> Plan:
+    """What ``prepare`` would do. Reads no clip but to probe new ones, loads no weights, writes nothing.
 
     A file that was never hashed counts as one that has no entries. Raises as ``prepare``.
     """
@@ -67,32 +67,47 @@ def plan(spec: CacheSpec, *, shard: Shard = WHOLE, progress: Progress = silent) 
     by_bucket: dict[Bucket, list[CachedWindow]] = {}
     for window in stock.windows:
         by_bucket.setdefault(window.bucket, []).append(window)
-    buckets = [_bucket_plan(stock, bucket, by_bucket[bucket]) for bucket in sorted(by_bucket)]
-    return Plan(buckets, _amount(stock, "texts", stock.needed("texts"), 0), stock.rejected)
+    buckets = [
+        BucketPlan(
+            bucket,
+            clips=len({window.caption.id for window in by_bucket[bucket]}),
+            windows=len(by_bucket[bucket]),
+            grid=spec.latent.grid(*bucket),
+        )
+        for bucket in sorted(by_bucket)
+    ]
+    return Plan(buckets, {kind: _amount(stock, kind, by_bucket, blank) for kind in KINDS}, stock.rejected)
 
 
-def _bucket_plan(stock: Stock, bucket: Bucket, windows: Sequence[CachedWindow]) -> BucketPlan:
-    spec = stock.spec
+def _amount(stock: Stock, kind: Kind, by_bucket: dict[Bucket, list[CachedWindow]], blank: Blank) -> Amount:
+    """Texts are alike in all buckets; of the others, each bucket has entries of its own."""
+    needed = stock.needed(kind)
+    if kind == "texts":
+        any_bucket = next(iter(by_bucket), None)
+        total = len(needed) * _entry_bytes(stock.spec, kind, any_bucket, blank) if any_bucket else 0
+    else:
+        total = sum(
+            len({getattr(window.keys, kind) for window in windows}) * _entry_bytes(stock.spec, kind, bucket, blank)
+            for bucket, windows in by_bucket.items()
+        )
+    return Amount(len(needed), len(needed & stock.there[kind]), total)
+
+
+def _entry_bytes(spec: CacheSpec, kind: Kind, bucket: Bucket, blank: Blank) -> int:
+    """Of the tensors of one entry."""
     grid = spec.latent.grid(*bucket)
-    cells = math.prod(grid)
-    return BucketPlan(
-        bucket=bucket,
-        clips=len({window.caption.id for window in windows}),
-        windows=len(windows),
-        grid=grid,
-        latents=_amount(
-            stock,
-            "latents",
-            {window.keys.latents for window in windows},
-            cells * spec.latent.channels * spec.dtype.itemsize,
-        ),
-        heatmaps=_amount(stock, "heatmaps", {window.keys.heatmaps for window in windows}, cells),
+    if kind == "heatmaps":
+        return math.prod(grid) + _MEASURES
+    with torch.device("meta"):
+        condition = blank(ClipShape(**bucket._asdict(), fps=1), 1)
+        latents = torch.zeros(spec.latent.channels, *grid)
+    tensors = condition.text.values() if kind == "texts" else [latents, *condition.image.values()]
+    return _stored_bytes(tensors, spec.dtype)
+
+
+def _stored_bytes(tensors: Iterable[Tensor], dtype: torch.dtype) -> int:
+    """Of tensors as a cache keeps them: floating-point ones no wider than a dtype."""
+    return sum(
+        tensor.numel() * (min(tensor.itemsize, dtype.itemsize) if tensor.is_floating_point() else tensor.itemsize)
+        for tensor in tensors
     )
-
-
-def _amount(stock: Stock, kind: Kind, keys: set[str], least: int) -> Amount:
-    """``least`` are the bytes that an entry has at least."""
-    there = keys & stock.there[kind]
-    sizes = [stock.spec.folder.path(kind, key).stat().st_size for key in sorted(there)[:_MEASURED]]
-    each = sum(sizes) / len(sizes) if sizes else least
-    return Amount(len(keys), len(there), round(each * len(keys)), measured=bool(sizes))

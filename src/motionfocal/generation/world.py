@@ -8,7 +8,7 @@ from pathlib import Path
 from motionfocal.generation.gallery import Gallery, Item, generate
 from motionfocal.generation.origin import Origin, save_origin
 from motionfocal.generation.sampler import SamplingSettings
-from motionfocal.models.build import WEIGHTS, load_model
+from motionfocal.models.build import WEIGHTS, best_device, load_model
 from motionfocal.worlds import SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -34,7 +34,7 @@ def animate_world(
 ) -> Gallery:
     """Animate a benchmark with the model of a run; a gallery that was begun before goes on, see ``generate``."""
     model = model_folder(run)
-    loaded = load_model(model)
+    loaded = load_model(model, best_device())
     save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, run=Path(os.path.relpath(run, folder))))
     return generate(
         loaded,

@@ -111,7 +111,12 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
     partial.replace(folder / CARD)
 
 
-def load_model(folder: Path) -> LoadedModel:
+def best_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Read a model back, in evaluation mode; what was not trained comes from where the training had it.
 
     Raises:
@@ -131,5 +136,6 @@ def load_model(folder: Path) -> LoadedModel:
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(stored[name])
-    model.network.eval()
+    model.network.eval().to(device)
+    model.device = torch.device(device)
     return LoadedModel(card, model)

@@ -90,6 +90,7 @@ def _export_whole(loaded: LoadedModel, folder: Path, out: Path) -> list[str]:
     for name, part in parts.items():
         part.save_pretrained(folder / name)
     others = [name for name in base.index if base.has(name) and name not in parts]
+    base.fetch(*others)
     for name in [INDEX, *others]:
         _link(base.folder / name, folder / name)
     return [_load_line(loaded, str(out))]

@@ -41,7 +41,7 @@ class FamilySettings(Settings):
 
 
 def known_families() -> dict[str, type[FamilySettings]]:
-    """Families by name: the files in ``models/families``, and the modules of the entry points ``motionfocal.families``."""
+    """Families by name: files in ``models/families``, and modules of the entry points ``motionfocal.families``."""
     modules = {
         entry.name: importlib.import_module(f"{families.__name__}.{entry.name}")
         for entry in pkgutil.iter_modules(families.__path__)

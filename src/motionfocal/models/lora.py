@@ -35,7 +35,8 @@ class LoraSettings(Settings):
 def add_lora(model: VideoModel, settings: LoraSettings, seed: int) -> None:
     """Freeze the network and put adapters into its parts, float32 whatever the base's dtype.
 
-    They change nothing at first: A is drawn from the seed, B is zero.
+    They change nothing at first: A is drawn from the seed, B is zero. Weights that no checkpoint has trained (the
+    model's ``fresh``) learn beside them.
 
     Raises:
         ConfigError: a target is the name of no layer.
@@ -47,14 +48,17 @@ def add_lora(model: VideoModel, settings: LoraSettings, seed: int) -> None:
     _check_targets(targets, [layer for names in layers.values() for layer in names])
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha or settings.rank, target_modules=list(targets))
     model.network.requires_grad_(False)
+    fresh = [model.parts[part].get_parameter(name) for part, name in (name.split(".", 1) for name in model.fresh)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # peft draws from the global generator; there is no other door
         for name, part in model.parts.items():
             if any(_is_meant(layer, target) for layer in layers[name] for target in targets):
                 inject_adapter_in_model(config, part)
-    for parameter in model.network.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    for weight in fresh:
+        weight.requires_grad_()
+    for weight in model.network.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def _layers(part: nn.Module) -> list[str]:

@@ -16,6 +16,9 @@ INDEX = "model_index.json"
 _TRAINED = ("transformer", "unet", "image_projector", "scheduler")
 """Beginnings of the names of parts that decide nothing of what is encoded."""
 
+_CONFIGS = [INDEX, "*/*config.json"]
+"""All that is read of a repository before one of its parts is loaded."""
+
 _MEGABYTE = 2**20
 
 
@@ -23,9 +26,22 @@ class PipelineFolder:
     """Loads the parts of a pipeline one by one, each when it is first needed, and refuses weights that do not fit."""
 
     def __init__(self, weights: str) -> None:
-        """``weights`` is a folder, or the name of a repository on the Hugging Face hub, which is downloaded."""
-        self.name = weights
-        self.folder = _local(weights)
+        """``weights`` is a folder, or the name of a repository on the Hugging Face hub.
+
+        Of a repository only the configs are downloaded now, and each part when it is first loaded: many hold other
+        versions of the same weights beside the pipeline.
+
+        Raises:
+            ConfigError: it is neither.
+            CheckpointError: the hub does not give it.
+        """
+        self._repository = None if Path(weights).is_dir() else _repository(weights)
+        self.folder = Path(weights) if self._repository is None else _download(self._repository, None, _CONFIGS)
+
+    def fetch(self, *parts: str) -> None:
+        """Make sure that the files of parts are here. Raises CheckpointError when the hub does not give them."""
+        if self._repository is not None:  # a snapshot's folder is named by its revision
+            _download(self._repository, self.folder.name, [f"{part}/*" for part in parts])
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -49,8 +65,10 @@ class PipelineFolder:
         Weights are told by their headers, sizes and last megabytes: reading all of a large text encoder takes minutes.
         """
         digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*/*")):
-            if path.is_file() and not path.parent.name.startswith(_TRAINED):
+        frozen = [part for part in sorted(self.index) if self.has(part) and not part.startswith(_TRAINED)]
+        self.fetch(*frozen)
+        for path in (path for part in frozen for path in sorted((self.folder / part).glob("*"))):
+            if path.is_file():
                 digest.update(f"{path.relative_to(self.folder)} {path.stat().st_size}\n".encode())
                 with path.open("rb") as file:
                     digest.update(file.read(_MEGABYTE))
@@ -68,6 +86,9 @@ class PipelineFolder:
         """
         if not self.has(part):
             raise CheckpointError(f"{self.folder}: {INDEX} names no {part}; is this a model of another family?")
+        on_meta = torch.get_default_device().type == "meta"
+        if not on_meta:
+            self.fetch(part)
         if not (self.folder / part).is_dir():
             raise CheckpointError(f"{self.folder}: the folder {part} is missing")
         library, name = self.index[part]
@@ -76,23 +97,26 @@ class PipelineFolder:
             raise CheckpointError(f"{self.folder}: this version of {library} has no class {name}; update {library}")
         if not issubclass(loader, torch.nn.Module):
             return loader.from_pretrained(self.folder / part)
-        return _load_module(loader, self.folder / part, dtype)
+        return (_on_meta if on_meta else _load_module)(loader, self.folder / part, dtype)
 
 
-def _local(weights: str) -> Path:
-    """The folder itself, or the local copy of a hub repository."""
-    if Path(weights).is_dir():
-        return Path(weights)
+def _repository(weights: str) -> str:
+    """The name of a repository, as it is."""
     if weights.count("/") != 1 or weights.startswith((".", "/", "~")):
         raise ConfigError(f"model.weights: {weights}: no such folder, and no name of the form owner/repository")
+    return weights
+
+
+def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:
+    """The local copy of a repository, where the files of these patterns now are."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(weights))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"model.weights: {weights}: not a folder, and the hub does not give it: {error}"
+            f"model.weights: {repository}: not a folder, and the hub does not give it: {error}"
         ) from error
 
 
@@ -106,11 +130,18 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _on_meta(loader: type[torch.nn.Module], folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """As ``from_pretrained`` would give it, which keeps some of the weights of a class in float32."""
+    empty: torch.nn.Module = loader.from_config(loader.load_config(folder))  # type: ignore[attr-defined]
+    kept = set(getattr(loader, "_keep_in_fp32_modules", None) or ())
+    for name, weight in empty.named_parameters():
+        if not kept & set(name.split(".")):
+            weight.data = weight.data.to(dtype)
+    return empty.eval().requires_grad_(False)
+
+
 def _load_module(loader: type[torch.nn.Module], folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """``from_pretrained`` warns and fills with noise what is missing; here that is an error."""
-    if torch.get_default_device().type == "meta":
-        empty: torch.nn.Module = loader.from_config(loader.load_config(folder))  # type: ignore[attr-defined]
-        return empty.to(dtype).eval().requires_grad_(False)
     name = "dtype" if loader.__module__.startswith("transformers") else "torch_dtype"
     try:
         module, report = loader.from_pretrained(  # type: ignore[attr-defined]

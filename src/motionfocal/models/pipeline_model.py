@@ -66,9 +66,26 @@ class PipelineModel:
         self.folder = PipelineFolder(settings.weights)
         _refuse_others(self.folder, settings.pipelines)
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
-        self.device = torch.device("cpu")
+        self._device = torch.device("cpu")
         self._network: nn.Module | None = None
         self._frozen: dict[str, Any] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """See ``VideoModel``. Frozen parts that are loaded move when it is set, so that they can make room."""
+        return self._device
+
+    @device.setter
+    def device(self, device: torch.device) -> None:
+        self._device = device
+        for part in self._frozen.values():
+            if isinstance(part, nn.Module):
+                part.to(device)
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """See ``VideoModel``."""
+        return frozenset()
 
     @property
     def network(self) -> nn.Module:
@@ -101,15 +118,15 @@ class PipelineModel:
         module: nn.Module = self.folder.load(part, self.dtype)
         return module.requires_grad_()
 
-    def frozen(self, part: str, dtype: torch.dtype | None = None) -> Any:  # noqa: ANN401 - any class of three libraries
+    def frozen(self, part: str, dtype: torch.dtype | None = None, folder: PipelineFolder | None = None) -> Any:  # noqa: ANN401 - any class of three libraries
         """A frozen part, loaded once and kept where ``device`` is; a tokenizer or a processor as it is.
 
-        ``dtype`` is the model's own unless given.
+        ``dtype`` and ``folder`` are the model's own unless given.
         """
         if part not in self._frozen:
-            self._frozen[part] = self.folder.load(part, dtype or self.dtype)
-        found = self._frozen[part]
-        return found.to(self.device) if isinstance(found, nn.Module) else found
+            found = (folder or self.folder).load(part, dtype or self.dtype)
+            self._frozen[part] = found.to(self.device) if isinstance(found, nn.Module) else found
+        return self._frozen[part]
 
     @property
     def vae(self) -> Any:  # noqa: ANN401 - see above
@@ -144,6 +161,19 @@ class PipelineModel:
     def encode_image(self, images: Tensor, frames: int) -> Tensors:
         """See ``VideoModel``: the image's ``latent`` ``[B,C,1,h,w]``."""
         return {"latent": self.encode(images[:, None])}
+
+    def blank(self, shape: ClipShape, clips: int) -> Condition:
+        """See ``VideoModel``."""
+        return Condition(self._blank_image(shape, clips), self._blank_text(clips), torch.zeros(clips))
+
+    def _blank_image(self, shape: ClipShape, clips: int) -> Tensors:
+        """As ``encode_image`` gives it."""
+        _, height, width = self.spec.grid(shape.frames, shape.height, shape.width)
+        return {"latent": torch.zeros(clips, self.spec.channels, 1, height, width)}
+
+    def _blank_text(self, clips: int) -> Tensors:
+        """As ``encode_text`` gives it."""
+        raise NotImplementedError
 
     def _mode(self, pixels: Tensor) -> Tensor:
         """The mode of the VAE's posterior for pixels ``[B,3,T,H,W]``, float32 ``[B,C,T',h,w]``."""

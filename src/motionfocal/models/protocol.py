@@ -131,6 +131,11 @@ class VideoModel(Protocol):
         ...
 
     @property
+    def fresh(self) -> frozenset[str]:
+        """Weights of ``parts`` (``part.name``) that no checkpoint has trained; they learn even where adapters do."""
+        ...
+
+    @property
     def parts(self) -> dict[str, nn.Module]:
         """See above."""
         ...
@@ -153,6 +158,10 @@ class VideoModel(Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> Tensors:
         """What the network is told of the texts. The text "" is unconditional."""
+        ...
+
+    def blank(self, shape: ClipShape, clips: int) -> Condition:
+        """Zeros of the shapes and dtypes that the encoders give for clips of a shape, told by the configs alone."""
         ...
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:

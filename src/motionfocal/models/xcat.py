@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from motionfocal.errors import ShapeError
 from motionfocal.models.first_stage import FirstStage
 from motionfocal.models.protocol import ClipShape, Condition, Schedule, Tensors
-from motionfocal.models.text import WordEncoder, tokenize
+from motionfocal.models.text import LENGTH, WordEncoder, tokenize
 from motionfocal.motion.latent import LatentSpec
 
 
@@ -60,6 +60,7 @@ class XCatModel:
 
     given_frames = 0
     pipeline_class = None
+    fresh: frozenset[str] = frozenset()
 
     def __init__(
         self, first_stage: FirstStage, network: nn.Module, schedule: Schedule, cell: int, priors: frozenset[str]
@@ -98,6 +99,13 @@ class XCatModel:
     def encode_text(self, texts: Sequence[str]) -> Tensors:
         """See ``VideoModel``: word numbers ``[B,L]``; their embeddings are trained."""
         return {"tokens": tokenize(texts)}
+
+    def blank(self, shape: ClipShape, clips: int) -> Condition:
+        """See ``VideoModel``."""
+        _, height, width = self.spec.grid(shape.frames, shape.height, shape.width)
+        latent = torch.zeros(clips, self.spec.channels, 1, height, width)
+        tokens = torch.zeros(clips, LENGTH, dtype=torch.long)
+        return Condition({"latent": latent}, {"tokens": tokens}, torch.zeros(clips))
 
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""

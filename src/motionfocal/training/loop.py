@@ -58,7 +58,8 @@ class Trainer:
         self.split = split_of(config, self.processes.num_processes)
         self.card = ModelCard(name=config.name, model=config.model, shape=source.shape, lora=config.lora)
         self.model = trainable_model(config, source.shapes)
-        self.model.device = self.processes.device
+        # Training from a cache asks no frozen part: they come to the process's device for sampling alone.
+        self.model.device = torch.device("cpu") if isinstance(source, CacheSource) else self.processes.device
         distribute(self.model, self.processes, torch.bfloat16 if config.precision == "bf16" else torch.float32)
         self.learner = Learner(self.model.network, config.optimizer, config.ema_decay)
         self.source = batches_of(source, config.motion, self.model.spec)
@@ -112,8 +113,12 @@ class Trainer:
     @contextmanager
     def averaged(self) -> Iterator[LoadedModel]:
         """The model as it would be the result now, in evaluation mode, for as long as the context lasts."""
-        with self.learner.averaged():
-            yield LoadedModel(self.card, self.model)
+        before, self.model.device = self.model.device, self.processes.device
+        try:
+            with self.learner.averaged():
+                yield LoadedModel(self.card, self.model)
+        finally:
+            self.model.device = before
 
     def state(self) -> TrainingState:
         """Everything that ``resume`` needs. All processes must call it together; the first one's is whole."""
@@ -130,19 +135,35 @@ def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> Vide
     """The model of a config, ready to learn from clips of these shapes; its trained weights are float32.
 
     Raises:
-        ConfigError: a target of LoRA is no layer, or the family cannot compute activations again.
+        ConfigError: a target of LoRA is no layer, the family cannot compute activations again, or the network computes
+            in bfloat16 and what is new of it in float32.
         ShapeError: the family cannot take one of the shapes.
     """
     model = build_model(config.model, shapes[0], config.seed)
     for shape in shapes:
         model.check(shape)
+    ready_to_learn(model, config)
+    return model
+
+
+def ready_to_learn(model: VideoModel, config: TrainingConfig) -> None:
+    """Let the weights learn that the config trains, which become float32.
+
+    Raises:
+        ConfigError: see ``trainable_model``.
+    """
     make_trainable(model, config.lora, config.seed)
     for weight in trained_weights(model.network).values():
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
+    narrow = any(weight.dtype != torch.float32 for weight in model.network.parameters())
+    if model.fresh and narrow and config.precision == "fp32":
+        raise ConfigError(
+            f"precision=fp32: {min(model.fresh)} and other new weights learn in float32, inside of a bfloat16 network;"
+            " set precision=bf16, or model.dtype=float32"
+        )
     if config.gradient_checkpointing:
         recompute_activations(model)
     model.network.train()
-    return model
 
 
 def train(

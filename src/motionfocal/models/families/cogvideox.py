@@ -145,6 +145,10 @@ class CogVideoX(PipelineModel):
         tokens = self._tokens(texts, self._config["max_text_seq_length"])
         return {"embeds": self.frozen("text_encoder")(tokens.input_ids)[0]}
 
+    def _blank_text(self, clips: int) -> Tensors:
+        length, width = self._config["max_text_seq_length"], self._config["text_embed_dim"]
+        return {"embeds": torch.zeros(clips, length, width, dtype=self.dtype)}
+
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""
         dtype = self.network_dtype

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from motionfocal.errors import CheckpointError
 from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pictures_of, refuse_patches, then_zeros
-from motionfocal.models.protocol import Condition, Tensors
+from motionfocal.models.protocol import ClipShape, Condition, Tensors
 from motionfocal.models.schedule import FlowSchedule, FlowSettings
 from motionfocal.motion.latent import LatentSpec
 
@@ -117,6 +117,21 @@ class HunyuanVideo15(PipelineModel):
         )
         tokens = self.frozen("image_encoder")(inputs.pixel_values.to(self.device, self.dtype)).last_hidden_state
         return super().encode_image(images, frames) | {"tokens": tokens}
+
+    def _blank_image(self, shape: ClipShape, clips: int) -> Tensors:
+        encoder = self.folder.config("image_encoder")
+        places = (encoder["image_size"] // encoder["patch_size"]) ** 2
+        tokens = torch.zeros(clips, places, encoder["hidden_size"], dtype=self.dtype)
+        return super()._blank_image(shape, clips) | {"tokens": tokens}
+
+    def _blank_text(self, clips: int) -> Tensors:
+        network = self.folder.config("transformer")
+        return {
+            "embeds": torch.zeros(clips, _TEXT_TOKENS, network["text_embed_dim"], dtype=self.dtype),
+            "embeds_mask": torch.zeros(clips, _TEXT_TOKENS, dtype=torch.bool),
+            "glyphs": torch.zeros(clips, _GLYPH_TOKENS, network["text_embed_2_dim"], dtype=self.dtype),
+            "glyphs_mask": torch.zeros(clips, _GLYPH_TOKENS, dtype=torch.bool),
+        }
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensors:

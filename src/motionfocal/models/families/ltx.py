@@ -107,6 +107,13 @@ class LtxVideo(PipelineModel):
         tokens = self._tokens(texts, _TEXT_TOKENS)
         return {"embeds": self.frozen("text_encoder")(tokens.input_ids)[0], "mask": tokens.attention_mask.bool()}
 
+    def _blank_text(self, clips: int) -> Tensors:
+        width = self.folder.config("transformer")["caption_channels"]
+        return {
+            "embeds": torch.zeros(clips, _TEXT_TOKENS, width, dtype=self.dtype),
+            "mask": torch.zeros(clips, _TEXT_TOKENS, dtype=torch.bool),
+        }
+
     def predict(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""
         dtype = self.network_dtype

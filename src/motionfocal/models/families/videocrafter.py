@@ -116,6 +116,18 @@ class VideoCrafterModel(PipelineModel):
         unet = {"unet": self._unet().requires_grad_()}
         return unet | {"image_projector": self._image_projector().requires_grad_()} if self._attends else unet
 
+    @cached_property
+    def fresh(self) -> frozenset[str]:
+        """See ``VideoModel``: what was added for the image and the motion priors, by its name before any adapter."""
+        with torch.device("meta"):
+            held = self.folder.load("unet").state_dict()
+        new = {f"unet.{name}" for name in self.parts["unet"].state_dict() if name not in held}
+        beside = self._from_text and self.image_condition != "cross_attention"
+        wider = {"unet.conv_in.weight"} if beside or MOTION_MASK in self.priors else set()
+        projector = self.parts.get("image_projector")
+        names = [] if projector is None or self.folder.has("image_projector") else projector.state_dict()
+        return frozenset(new | wider | {f"image_projector.{name}" for name in names})
+
     def _load_network(self) -> nn.Module:
         return UNetAndProjector(**self.parts)
 
@@ -144,11 +156,6 @@ class VideoCrafterModel(PipelineModel):
         """Where the image encoder is."""
         return PipelineFolder(self._settings.image_encoder) if self._settings.image_encoder else self.folder
 
-    @cached_property
-    def _image_encoder(self) -> nn.Module:
-        encoder: nn.Module = self._images.load("image_encoder", self.dtype)
-        return encoder
-
     def check(self, shape: ClipShape) -> None:
         """See ``VideoModel``."""
         super().check(shape)
@@ -175,8 +182,22 @@ class VideoCrafterModel(PipelineModel):
 
     def _image_tokens(self, images: Tensor) -> Tensor:
         inputs = clip_inputs(pixels_of(images.to(self.device))).to(self.dtype)
-        tokens: Tensor = self._image_encoder.to(self.device)(inputs).last_hidden_state
+        encoder = self.frozen("image_encoder", folder=self._images)
+        tokens: Tensor = encoder(inputs).last_hidden_state
         return tokens.float()
+
+    def _blank_image(self, shape: ClipShape, clips: int) -> Tensors:
+        blank = {} if self.image_condition == "cross_attention" else super()._blank_image(shape, clips)
+        if not self._attends:
+            return blank
+        encoder = self._images.config("image_encoder")
+        places = (_CLIP_SIDE // encoder["patch_size"]) ** 2 + 1
+        tokens = torch.zeros(clips, places, encoder["hidden_size"])
+        return blank | {"tokens": tokens, "nothing": tokens}
+
+    def _blank_text(self, clips: int) -> Tensors:
+        embeds = torch.zeros(clips, 77, self._unet_config["cross_attention_dim"])
+        return {"embeds": embeds, "empty": torch.zeros(clips, dtype=torch.bool)}
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensors:

@@ -9,7 +9,7 @@
 
 import html
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from motionfocal.errors import CheckpointError, ConfigError, ShapeError
 from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pictures_of, pixels_of, then_zeros
-from motionfocal.models.protocol import Condition, Tensors
+from motionfocal.models.protocol import ClipShape, Condition, Tensors
 from motionfocal.models.schedule import FlowSchedule, FlowSettings
 from motionfocal.motion.latent import LatentSpec
 
@@ -116,7 +116,7 @@ class WanModel(PipelineModel):
         """The one network, or the trained ones behind a ``Router``."""
         if self._boundary is None:
             return self.parts[HIGH]
-        return Router(self.parts, 1000 * self._boundary, cache(partial(self.folder.load, dtype=self.dtype)))
+        return Router(self.parts, 1000 * self._boundary, self.frozen)
 
     def _check_size(self, frames: int, height: int, width: int) -> None:
         cell = self.spec.spatial * self._config["patch_size"][1]
@@ -147,6 +147,20 @@ class WanModel(PipelineModel):
         encoder = self.frozen("image_encoder", torch.float32)
         return encoder(inputs.pixel_values.to(self.device), output_hidden_states=True).hidden_states[-2]
 
+    def _blank_image(self, shape: ClipShape, clips: int) -> Tensors:
+        if self.given_frames:
+            return super()._blank_image(shape, clips)
+        grid = self.spec.grid(shape.frames, shape.height, shape.width)
+        image = {"latent": torch.zeros(clips, self.spec.channels, *grid)}
+        if (width := self._config.get("image_dim")) is None:
+            return image
+        encoder = self.folder.config("image_encoder")
+        places = (encoder["image_size"] // encoder["patch_size"]) ** 2 + 1
+        return image | {"tokens": torch.zeros(clips, places, width)}
+
+    def _blank_text(self, clips: int) -> Tensors:
+        return {"embeds": torch.zeros(clips, _TEXT_TOKENS, self._config["text_dim"], dtype=self.dtype)}
+
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensors:
         """See ``VideoModel``: ``embeds`` ``[B,512,D]``, zero behind each text's end."""
@@ -176,13 +190,13 @@ class WanModel(PipelineModel):
 class Router(nn.Module):
     """Wan2.2-I2V-A14B's networks as one: ``transformer`` from a timestep on, ``transformer_2`` below it.
 
-    It holds the networks that are trained; the other one is loaded when a timestep first asks for it, and is no part
-    of this module: it is not saved, averaged or wrapped.
+    It holds the networks that are trained. The other one is a frozen part of the model, got when a timestep asks for
+    it, and no part of this module: it is not saved, averaged or wrapped.
     """
 
-    def __init__(self, trained: dict[str, nn.Module], boundary: float, load: Callable[[str], nn.Module]) -> None:
+    def __init__(self, trained: dict[str, nn.Module], boundary: float, frozen: Callable[[str], nn.Module]) -> None:
         super().__init__()
-        self._boundary, self._load = boundary, load
+        self._boundary, self._frozen = boundary, frozen
         for name, network in trained.items():
             self.add_module(name, network)
 
@@ -199,7 +213,7 @@ class Router(nn.Module):
         return (torch.cat(predictions)[torch.cat([*places.values()]).argsort()],)
 
     def _predict(self, name: str, sample: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        network: Any = getattr(self, name) if hasattr(self, name) else self._load(name).to(sample.device)
+        network: Any = getattr(self, name) if hasattr(self, name) else self._frozen(name)
         dtype = network.dtype  # a trainer makes more precise what is trained, and not the other
         return network(sample.to(dtype), timestep, text.to(dtype), return_dict=False)[0]
 

@@ -1,0 +1,93 @@
+"""Parts of a pipeline folder: each is loaded, or downloaded, when it is first needed, and is whole."""
+
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.models.pipeline_folder import PipelineFolder
+from motionfocal.training.config import load_config
+from motionfocal.training.need import training_need
+
+from .tiny_wan import SHAPE, write_folder
+
+REPOSITORY, REVISION = "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "5c0ffee"
+
+
+class Hub:
+    """Stands in for the hub: gives the files that match, into one snapshot folder, as ``snapshot_download`` does."""
+
+    def __init__(self, source: Path, cache: Path) -> None:
+        self.source, self.snapshot = source, cache / REVISION
+
+    def download(self, repository, *, revision=None, allow_patterns):
+        assert repository == REPOSITORY
+        assert revision in (None, REVISION), "later parts are of the same revision"
+        assert revision is not None or not self.snapshot.exists()
+        for path in (path for path in self.source.rglob("*") if path.is_file()):
+            name = path.relative_to(self.source)
+            if any(fnmatch(str(name), pattern) for pattern in allow_patterns):
+                (self.snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, self.snapshot / name)
+        return str(self.snapshot)
+
+    def weights(self) -> set[str]:
+        return {path.parent.name for path in self.snapshot.rglob("*.safetensors")}
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    write_folder(tmp_path / "source")
+    (tmp_path / "source" / "everything-in-fp32.safetensors").write_bytes(b"what many repositories hold beside it")
+    hub = Hub(tmp_path / "source", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
+    return hub
+
+
+def test_a_part_is_downloaded_when_it_is_first_loaded(hub):
+    folder = PipelineFolder(REPOSITORY)
+    assert folder.config("transformer")["in_channels"] == 48
+    assert hub.weights() == set()
+    folder.load("vae")
+    assert hub.weights() == {"vae"}
+    assert folder.fingerprint() == PipelineFolder(str(hub.source)).fingerprint()
+    assert hub.weights() == {"vae", "text_encoder"}
+    assert not list(hub.snapshot.glob("*.safetensors"))
+    theirs = PipelineFolder(str(hub.source)).load("transformer").state_dict()
+    for name, weight in folder.load("transformer").state_dict().items():
+        assert torch.equal(weight, theirs[name])
+
+
+def test_what_training_needs_is_told_before_anything_is_downloaded(hub):
+    config = load_config(None, ["data.kind=folder", "data.videos=x", "model.family=wan", f"model.weights={REPOSITORY}"])
+    assert training_need(config, SHAPE).weights > 0
+    assert hub.weights() == set()
+
+
+def test_what_is_neither_a_folder_nor_on_the_hub_is_named(monkeypatch):
+    for name in ("nowhere", "./no/where", "a/b/c"):
+        with pytest.raises(ConfigError, match="no such folder"):
+            PipelineFolder(name)
+
+    def refuse(repository, **options):
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match="owner/model: not a folder, and the hub does not give it"):
+        PipelineFolder("owner/model")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_network_without_weights_has_the_dtypes_of_the_one_with_them(hub, dtype):
+    folder = PipelineFolder(str(hub.source))
+    real = folder.load("transformer", dtype)
+    with torch.device("meta"):
+        empty = folder.load("transformer", dtype)
+    assert {n: (w.shape, w.dtype) for n, w in real.named_parameters()} == {
+        n: (w.shape, w.dtype) for n, w in empty.named_parameters()
+    }
+    assert len({weight.dtype for weight in real.parameters()}) == (1 if dtype == torch.float32 else 2)
