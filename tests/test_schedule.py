@@ -1,5 +1,6 @@
 """Schedules against the reference sampler, against diffusers, and against the equations."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
@@ -11,8 +12,10 @@ from safetensors.torch import load_file
 from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import _rescaled
 from motionfocal.models.schedule import DiffusionSettings, FlowSchedule, FlowSettings
+from motionfocal.models.videocrafter import load_lvdm_unet
 
-CLOSE = {"rtol": 1e-4, "atol": 2e-5}
+from .lvdm import CLOSE, read_golden
+
 CELLS = 4 * 8 * 8
 SETTINGS = [
     DiffusionSettings(),
@@ -78,6 +81,25 @@ def test_a_guided_step_is_the_references(reference, variant, index):
     # At zero terminal SNR with eta 1 the reference takes the root of a rounding error; see its README.
     close = {"rtol": 1e-4, "atol": 2e-3} if "eta1" in variant and index == 49 else CLOSE
     torch.testing.assert_close(stepped, reference[f"{variant}.step{index}.x_prev"], **close)
+
+
+def test_a_guided_trajectory_is_the_references(reference, golden):
+    """Fifty steps of a whole network: what a single step hides, adds up here."""
+    arrays, state, meta = read_golden(golden / "dc_unet_tiny.safetensors")
+    unet = load_lvdm_unet(state, meta["config"])
+    beside, tokens = arrays["in.x_cat"][:1, 4:], arrays["in.image_tokens_perframe"][:1]
+    texts = arrays["in.text"][:1], torch.zeros_like(arrays["in.text"][:1])
+    sampler = DiffusionSettings().build().sampler(50, CELLS)
+    x = reference["traj.x_T"]
+    for index, timestep in zip(reversed(range(50)), sampler.timesteps, strict=True):  # the reference counts to 0
+        with torch.no_grad():
+            conditional, unconditional = (
+                unet(torch.cat([x, beside], 1), timestep[None], torch.cat([text, tokens], 1), fps=8) for text in texts
+            )
+        guided = unconditional + 7.5 * (conditional - unconditional)
+        x = sampler.step(guided, timestep, x, lambda: torch.zeros(()))
+        if f"traj.x_after_step{index}" in reference:
+            torch.testing.assert_close(x, reference[f"traj.x_after_step{index}"], **CLOSE)
 
 
 def test_guidance_rescale_is_the_references(reference):
@@ -177,3 +199,28 @@ def test_flow_models_are_sampled_without_noise():
 def test_settings_that_contradict_each_other_are_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):
         DiffusionSettings(**wrong)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("place", [0, 1, 25, 49])
+def test_videocrafter2s_own_steps(place, eta):
+    """lvdm's sampler with ``use_scale``, in float64: x_0 is divided by s_t, and the last step ends at s = 1."""
+    schedule = DiffusionSettings(prediction_type="epsilon", signal_scale=0.7).build()
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    alphas = np.cumprod(1 - betas)
+    scales = np.concatenate([np.linspace(1, 0.7, 400), np.full(600, 0.7)])
+    times = np.arange(1, 1000, 20)[::-1]
+    now, before = times[place], times[place + 1] if place < 49 else 0
+    alpha, alpha_before = alphas[now], alphas[before]
+    rng = np.random.default_rng(0)
+    x, epsilon, fresh = rng.normal(size=(3, 1, 4, 2, 4, 4))
+    sigma = eta * np.sqrt((1 - alpha_before) / (1 - alpha) * (1 - alpha / alpha_before))
+    clean = (x - np.sqrt(1 - alpha) * epsilon) / np.sqrt(alpha) / scales[now]
+    direction = np.sqrt(1 - alpha_before - sigma**2) * epsilon
+    expected = np.sqrt(alpha_before) * scales[before] * clean + direction + sigma * fresh
+    sampler = schedule.sampler(50, CELLS, eta)
+    assert sampler.timesteps[place] == now
+    got = sampler.step(
+        torch.from_numpy(epsilon), sampler.timesteps[place], torch.from_numpy(x), lambda: torch.from_numpy(fresh)
+    )
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5, atol=2e-5)

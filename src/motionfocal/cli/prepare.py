@@ -104,8 +104,8 @@ def show_need(need: Need, config: TrainingConfig) -> None:
     hours = ", ".join(f"{gpu.hours(need.run_flops):,.1f} hours on one {gpu.name}" for gpu in (A100, H100))
     each = need.cost.flops / need.clips / 1e12
     console.print(
-        f"{config.steps:,} steps of {config.batch_size} clips, {each:,.4g} TFLOP each: {hours} (docs/recipes.md says how"
-        " this is estimated, and what it leaves out)",
+        f"{config.steps:,} steps of {config.batch_size} clips, {each:,.4g} TFLOP each: {hours} (docs/recipes.md says"
+        " how this is estimated, and what it leaves out)",
         highlight=False,
     )
 

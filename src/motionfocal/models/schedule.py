@@ -92,7 +92,7 @@ ScheduleSettings = Annotated[DiffusionSettings | FlowSettings, Field(discriminat
 class DiffusionSchedule:
     """A variance-preserving process x_t = sqrt(abar_t) s_t x_0 + sqrt(1 - abar_t) noise; see ``Schedule``.
 
-    With a signal scale the target belongs to s_t x_0, and sampling goes from s_t to s_prev (DynamiCrafter's form).
+    With a signal scale v is that of s_t x_0, and sampling goes from s_t to s_prev.
     """
 
     def __init__(self, scheduler: "DDIMScheduler", signal_scale: float = 1.0) -> None:
@@ -143,6 +143,8 @@ class DdimSampler:
         self._last_alpha = scheduler.final_alpha_cumprod.double()
         self._scale, self._eta = signal_scale.double(), eta
         self._epsilon = scheduler.config.prediction_type == "epsilon"
+        # VideoCrafter2 (epsilon) ends at the clean latents, DynamiCrafter (v) at those of the last timestep's scale.
+        self._last_scale = self._scale[0 if self._epsilon else int(self.timesteps[-1])]
 
     def step(self, prediction: Tensor, timestep: Tensor, sample: Tensor, noise: Callable[[], Tensor]) -> Tensor:
         """See ``Sampler``.
@@ -152,7 +154,7 @@ class DdimSampler:
         now, before = int(timestep), int(timestep) - self._stride
         alpha = self._alphas[now]
         alpha_before = self._alphas[before] if before >= 0 else self._last_alpha
-        rescale = self._scale[max(before, 0)] / self._scale[now] if before >= 0 else torch.ones(())
+        rescale = (self._scale[before] if before >= 0 else self._last_scale) / self._scale[now]
         clean, epsilon = self._split(prediction, sample, alpha)
         variance = self._eta**2 * (1 - alpha_before) / (1 - alpha) * (1 - alpha / alpha_before)
         # With zero terminal SNR and eta 1 the direction's variance is zero up to rounding, on either side.
