@@ -509,3 +509,13 @@ def test_missing_tensors_are_refused(folders, tmp_path):
     model = build(folder)
     with pytest.raises(CheckpointError, match=r"blocks\.1\.attn2\.to_v\.weight"):
         _ = model.network
+
+
+def test_frozen_parts_make_room_when_the_device_is_set(folders):
+    """A trainer on cached clips brings them to its GPU for sampling, and takes them away again."""
+    model = build(folders["ti2v-5b"])
+    model.encode(frames_of())
+    model.device = torch.device("meta")
+    assert model.vae.device.type == "meta"
+    assert next(model.frozen("text_encoder").parameters()).is_meta, "what is loaded later goes there, too"
+    assert not any(weight.is_meta for weight in model.network.parameters())
