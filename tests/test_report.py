@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motionfocal.errors import ConfigError, MediaError
+from motionfocal.intervals import Interval, wilson
 from motionfocal.report import Headline, ModelClip, Report, TrainingCurve, figures, render, write_report
 from motionfocal.report.page import MINUS, setting_differences, shown_headline, verdict_of, whisker_place
-from motionfocal.study.statistics import Interval, wilson
 
 from .reports import MODELS, sprites_report
 

@@ -9,18 +9,16 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from motionfocal.errors import ConfigError, ShapeError
+from motionfocal.intervals import Interval, grouped_mean, wilson
 from motionfocal.study import REASONS, Judgement, Preference, Reason
 from motionfocal.study.statistics import (
-    Interval,
     comparison_table,
     followed_rate,
-    grouped_mean,
     mcnemar,
     rate_difference,
     reason_shares,
     ti2v_score,
     vote_score,
-    wilson,
 )
 
 Z = 1.959963984540054

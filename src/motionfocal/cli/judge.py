@@ -8,8 +8,8 @@ from motionfocal.cli.console import console, list_failures, progress_bar
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.origin import load_origin
+from motionfocal.intervals import Interval
 from motionfocal.study.contest import Contest, Contestants, hold_contest, save_contestants
-from motionfocal.study.statistics import Interval
 
 
 def run(ours: Path, theirs: Path, out: Path) -> Contest:

@@ -11,6 +11,7 @@ import numpy as np
 
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.origin import Origin
+from motionfocal.intervals import Interval
 from motionfocal.jsonl import read_jsonl
 from motionfocal.motion import heatmap_of, overlay
 from motionfocal.report.contents import (
@@ -25,7 +26,7 @@ from motionfocal.report.contents import (
 )
 from motionfocal.report.page import setting_differences
 from motionfocal.study.contest import Contest
-from motionfocal.study.statistics import Interval, followed_rate
+from motionfocal.study.statistics import followed_rate
 from motionfocal.training.config import TrainingConfig, dump_config, load_config
 from motionfocal.training.records import METRICS, VALIDATION
 from motionfocal.video import write_clip, write_image

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from motionfocal.errors import ConfigError
+from motionfocal.intervals import Interval, wilson
 from motionfocal.jsonl import Row
-from motionfocal.study.statistics import ComparisonRow, Interval, wilson
+from motionfocal.study.statistics import ComparisonRow
 
 
 @dataclass(frozen=True)

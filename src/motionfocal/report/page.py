@@ -11,10 +11,10 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from motionfocal.intervals import Interval
 from motionfocal.report import figures
 from motionfocal.report.contents import Headline, Report, ReportItem
 from motionfocal.study.protocol import REASONS
-from motionfocal.study.statistics import Interval
 from motionfocal.video import VideoInfo, probe
 from motionfocal.video.files import replacing, require_file
 

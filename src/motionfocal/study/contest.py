@@ -11,19 +11,13 @@ import numpy as np
 
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
+from motionfocal.intervals import Interval
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
 from motionfocal.study.oracle import OracleRater
 from motionfocal.study.protocol import Judgement
-from motionfocal.study.statistics import (
-    ComparisonRow,
-    Interval,
-    comparison_table,
-    followed_rate,
-    mcnemar,
-    rate_difference,
-)
+from motionfocal.study.statistics import ComparisonRow, comparison_table, followed_rate, mcnemar, rate_difference
 from motionfocal.study.storage import JudgementStore
 from motionfocal.worlds import SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark

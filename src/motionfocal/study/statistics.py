@@ -10,24 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from motionfocal.errors import ConfigError, ShapeError
+from motionfocal.intervals import Interval, grouped_mean, wilson
 from motionfocal.study.protocol import REASONS, Judgement
 from motionfocal.worlds.oracle import Reason
-
-LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate, and where the true value lies at this level of confidence."""
-
-    estimate: float
-    low: float
-    high: float
-    level: float = LEVEL
 
 
 @dataclass(frozen=True)
@@ -48,14 +37,6 @@ class ComparisonRow:
     item_score: Interval
     vote_score: Interval
     reasons: dict[Reason, tuple[float, float]]
-
-
-def wilson(k: int, n: int) -> Interval:
-    """The share ``k / n`` with Wilson's score interval (Wilson 1927). Raises ConfigError when n is 0."""
-    if n < 1:
-        raise ConfigError("a share of nothing: no item was judged")
-    interval = binomtest(k, n).proportion_ci(LEVEL, method="wilson")
-    return Interval(k / n, interval.low, interval.high)
 
 
 def followed_rate(followed: Sequence[bool]) -> Interval:
@@ -144,26 +125,6 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
     return float(binomtest(only_first, differing).pvalue) if differing else 1.0
-
-
-def grouped_mean(
-    values: ArrayLike, groups: Sequence[str], rng: np.random.Generator, resamples: int = 10_000
-) -> Interval:
-    """The mean of ``values`` [n] with a percentile bootstrap over ``groups`` [n], each drawn whole.
-
-    Made for dozens of groups: with few it is too narrow, and where all values are equal it has no width.
-    Raises ShapeError for different lengths, ConfigError for no values.
-    """
-    values = np.asarray(values, float)
-    if values.shape != (len(groups),):
-        raise ShapeError(f"values {list(values.shape)} and groups [{len(groups)}] must have the same length")
-    if not len(values):
-        raise ConfigError("a mean of nothing: no item was judged")
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    sizes, sums = np.bincount(index), np.bincount(index, values)
-    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=resamples)
-    low, high = np.quantile(drawn @ sums / (drawn @ sizes), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(sums.sum() / sizes.sum()), float(low), float(high))
 
 
 def _baseline(judgements: Sequence[Judgement], model: str) -> str:
