@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from motionfocal.errors import ConfigError, GalleryError, ShapeError
-from motionfocal.generation.gallery import Gallery, Item, generate, item_seed
+from motionfocal.generation.gallery import Gallery
+from motionfocal.generation.generate import Item, generate, item_seed
 from motionfocal.generation.origin import load_origin
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.generation.world import animate_world, world_items
@@ -109,7 +110,7 @@ def test_a_half_made_gallery_goes_on(loaded, tmp_path, monkeypatch):
     made = []
     original = sample
     monkeypatch.setattr(
-        "motionfocal.generation.gallery.sample",
+        "motionfocal.generation.generate.sample",
         lambda loaded, pictures, texts, *rest: made.extend(texts) or original(loaded, pictures, texts, *rest),
     )
     generate(loaded, items(3), tmp_path, QUICK, weights="w", batch_size=1)

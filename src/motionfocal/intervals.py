@@ -71,4 +71,4 @@ def _group_sums(values: ArrayLike, groups: Sequence[str]) -> tuple[NDArray[np.in
     if not len(values):
         raise ConfigError("a mean of nothing: no item was judged")
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(index), np.bincount(index, values)
+    return np.bincount(index).astype(np.int64), np.bincount(index, values).astype(np.float64)

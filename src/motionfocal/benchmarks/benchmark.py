@@ -13,8 +13,8 @@ from motionfocal.video import Frames, read_image
 class BenchmarkItem:
     """One question to a model: animate a picture by a text.
 
-    ``id`` is unique in a benchmark. ``image`` names the picture: items that share it are siblings. ``file`` is where the
-    picture is. ``tags`` say what makes the item hard, such as "several objects" or "new object".
+    ``id`` is unique in a benchmark. ``image`` names the picture: items that share it are siblings. ``file`` is where
+    the picture is. ``tags`` say what makes the item hard, such as "several objects" or "new object".
     """
 
     id: str

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from motionfocal.generation.gallery import Gallery, Item, generate
+from motionfocal.generation.gallery import Gallery
+from motionfocal.generation.generate import Item, generate
 from motionfocal.generation.origin import Origin, save_origin
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.models.build import WEIGHTS, best_device, load_model

@@ -1,7 +1,7 @@
 """What a metric is: it sees the frames of a clip one by one, as all other metrics do, and then says its values.
 
-A clip is decoded once for all metrics, and no more than two of its frames are held at a time. A metric that needs more of
-a frame (its flow, its grey levels) takes it from ``Frame``, which computes it once for all.
+A clip is decoded once for all metrics, and no more than two of its frames are held at a time. A metric that needs more
+of a frame (its flow, its grey levels) takes it from ``Frame``, which computes it once for all.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ from motionfocal.data.sources import (
 )
 from motionfocal.data.windows import rng_of
 from motionfocal.errors import ConfigError, MediaError
-from motionfocal.generation.gallery import Item
+from motionfocal.generation.generate import Item
 from motionfocal.generation.world import world_items
 from motionfocal.models.build import build_model
 from motionfocal.models.protocol import ClipShape, VideoModel

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motionfocal.generation.gallery import Item, item_seed
+from motionfocal.generation.generate import Item, item_seed
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.generation.world import upscale_of
 from motionfocal.training.config import ValidationSettings
