@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motionfocal.data.cache import CacheSource, CacheSpec
-from motionfocal.data.cache_folder import CacheFolder, CacheWriter, FileFacts, Shard
+from motionfocal.data.cache_folder import CacheFolder, CacheWriter, FileFacts
 from motionfocal.data.files import VideoFile
 from motionfocal.data.manifest import Caption
 from motionfocal.data.prepare import prepare
@@ -21,6 +21,7 @@ from motionfocal.jsonl import read_jsonl
 from motionfocal.motion import motion_of, pool_to_latent
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
+from motionfocal.shard import Shard
 from motionfocal.video import read_clip, write_clip
 
 from .clips import (

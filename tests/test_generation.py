@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from motionfocal.errors import ConfigError, GalleryError, ShapeError
+from motionfocal.generation.animator import Failed, Made
+from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.gallery import Gallery
-from motionfocal.generation.generate import Item, generate, item_seed
+from motionfocal.generation.generate import SETTINGS, generate, item_seed
 from motionfocal.generation.origin import load_origin
 from motionfocal.generation.sampler import SamplingSettings, sample
-from motionfocal.generation.world import animate_world, world_items
+from motionfocal.generation.world import animate_world, drawn, world_items
 from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
 from motionfocal.models.families import compact
 from motionfocal.models.protocol import ClipShape
-from motionfocal.video import probe, read_clip, resize_and_crop
+from motionfocal.shard import Shard
+from motionfocal.video import Clip, probe, read_clip, resize_and_crop
 from motionfocal.worlds import SpritesSettings
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -38,13 +41,19 @@ def loaded():
 def items(count=5):
     rng = np.random.default_rng(0)
     return [
-        Item(f"item{n}", f"image{n // 2}", rng.integers(0, 256, (16, 16, 3), np.uint8), f"text {n}")
+        drawn(f"item{n}", f"image{n // 2}", rng.integers(0, 256, (16, 16, 3), np.uint8), f"text {n}")
         for n in range(count)
     ]
 
 
+def animate(loaded, asked, folder, *, sampling=QUICK, weights="w", batch_size=8, **how):
+    """A gallery by the tiny model."""
+    animator = CheckpointAnimator(loaded.card, lambda: loaded, sampling, weights, batch_size=batch_size)
+    return generate(animator, asked, folder, **how).gallery
+
+
 def pictures(count):
-    return np.stack([item.picture for item in items(count)])
+    return np.stack([item.picture() for item in items(count)])
 
 
 def test_a_clip_depends_on_its_own_seed_and_not_on_its_neighbours(loaded):
@@ -87,7 +96,7 @@ def test_images_of_another_size_are_refused(loaded):
 
 
 def test_a_gallery_holds_a_clip_and_a_row_for_every_item(loaded, tmp_path):
-    gallery = generate(loaded, items(), tmp_path, QUICK, weights="w", batch_size=2, upscale=4)
+    gallery = animate(loaded, items(), tmp_path, batch_size=2, upscale=4)
     assert [row.id for row in gallery.rows()] == [f"item{n}" for n in range(5)]
     row = gallery.row("item3")
     assert (row.model, row.image, row.text, row.native_size, row.frames, row.fps, row.steps) == (
@@ -100,8 +109,8 @@ def test_a_gallery_holds_a_clip_and_a_row_for_every_item(loaded, tmp_path):
 
 def test_written_clips_are_what_was_sampled(loaded, tmp_path):
     item = items(1)[0]
-    gallery = generate(loaded, [item], tmp_path, QUICK, weights="w", upscale=8)
-    sampled = sample(loaded, item.picture[None], [item.text], [item_seed(0, item.id)], QUICK)[0]
+    gallery = animate(loaded, [item], tmp_path, upscale=8)
+    sampled = sample(loaded, item.picture()[None], [item.text], [item_seed(0, item.id)], QUICK)[0]
     read = resize_and_crop(read_clip(gallery.path("item0")).frames, (16, 16))
     assert np.abs(read.astype(int) - sampled).mean() < 8
 
@@ -110,36 +119,116 @@ def test_a_half_made_gallery_goes_on(loaded, tmp_path, monkeypatch):
     made = []
     original = sample
     monkeypatch.setattr(
-        "motionfocal.generation.generate.sample",
+        "motionfocal.generation.animators.checkpoint.sample",
         lambda loaded, pictures, texts, *rest: made.extend(texts) or original(loaded, pictures, texts, *rest),
     )
-    generate(loaded, items(3), tmp_path, QUICK, weights="w", batch_size=1)
+    animate(loaded, items(3), tmp_path, batch_size=1)
     whole = (tmp_path / "gallery.jsonl").read_text()
     (tmp_path / "item1.mp4").unlink()  # a lost file
     (tmp_path / "gallery.jsonl").write_text(whole + whole.splitlines()[0][:40])  # and a torn last line
     made.clear()
     told = []
-    gallery = generate(loaded, items(5), tmp_path, QUICK, weights="w", batch_size=1, progress=told.append)
+    gallery = animate(loaded, items(5), tmp_path, batch_size=1, progress=told.append)
     assert made == ["text 1", "text 3", "text 4"]
     assert told == [2, 1, 1, 1]
     assert [row.id for row in gallery.rows()] == [f"item{n}" for n in range(5)]
     assert len(Gallery.open(tmp_path).rows()) == 5
     made.clear()
-    generate(loaded, items(5), tmp_path, QUICK, weights="w")
+    animate(loaded, items(5), tmp_path)
     assert not made
 
 
-@pytest.mark.parametrize("change", [{"weights": "other"}, {"seed": 1}, {"sampling": SamplingSettings(steps=2)}])
+@pytest.mark.parametrize(
+    "change", [{"weights": "other"}, {"seed": 1}, {"sampling": SamplingSettings(steps=2)}, {"name": "another"}]
+)
 def test_clips_of_other_settings_are_made_anew(loaded, tmp_path, change):
     arguments = {"weights": "w", "seed": 0, "sampling": QUICK}
 
-    def make(sampling, **rest):
-        return generate(loaded, items(1), tmp_path, sampling, **rest).row("item0")
+    def make(**how):
+        return animate(loaded, items(1), tmp_path, **how).row("item0")
 
     before = make(**arguments)
     after = make(**{**arguments, **change})
     assert before.settings != after.settings
     assert len(Gallery.open(tmp_path).rows()) == 1
+
+
+class Scripted:
+    """An animator of grey clips, in any order, that fails where it is told to."""
+
+    name, steps, group = "scripted", None, 100
+    settings = {"version": 1}  # noqa: RUF012
+
+    def __init__(self, failing=(), silent=()):
+        self.failing, self.silent, self.asked = failing, silent, []
+
+    def animate(self, items, seeds):
+        self.asked += [item.id for item in items]
+        for item, seed in reversed(list(zip(items, seeds, strict=True))):
+            if item.id in self.failing:
+                yield Failed(item.id, "out of memory")
+            elif item.id not in self.silent:
+                yield Made(item.id, Clip(np.full((3, 16, 20, 3), seed % 256, np.uint8), 8), seed)
+
+
+def test_a_failing_item_does_not_stop_the_others_and_is_tried_again(tmp_path):
+    told = []
+    made = generate(Scripted(failing=["item1"], silent=["item3"]), items(), tmp_path, progress=told.append)
+    assert {failure.id: failure.reason for failure in made.failed} == {
+        "item1": "out of memory", "item3": "scripted gave no clip and no reason"}  # fmt: skip
+    assert sum(told) == 5
+    assert [row.id for row in made.gallery.rows()] == ["item0", "item2", "item4"]
+    assert made.gallery.row("item0").native_size == (16, 20)
+    again = Scripted()
+    assert not generate(again, items(), tmp_path).failed
+    assert again.asked == ["item1", "item3"]
+    assert json.loads((tmp_path / SETTINGS).read_text())["settings"] == {"version": 1}
+
+
+def test_shards_share_a_folder_and_are_one_gallery(tmp_path):
+    whole = generate(Scripted(), items(9), tmp_path / "whole").gallery
+    one, two = Scripted(), Scripted()
+    first = generate(one, items(9), tmp_path / "parts", shard=Shard(1, 2)).gallery
+    generate(two, items(9), tmp_path / "parts", shard=Shard(2, 2))
+    assert one.asked
+    assert two.asked
+    assert sorted(one.asked + two.asked) == [item.id for item in items(9)]
+    assert [row.id for row in first.rows()] == one.asked
+    merged = Gallery.open(tmp_path / "parts")
+    assert sorted(merged.rows(), key=lambda row: row.id) == sorted(whole.rows(), key=lambda row: row.id)
+    for row in whole.rows():
+        assert merged.path(row.id).read_bytes() == whole.path(row.id).read_bytes()
+    for shard in (Shard(), Shard(1, 3), Shard(2, 2)):  # nothing is made twice, whoever asks
+        again = Scripted()
+        generate(again, items(9), tmp_path / "parts", shard=shard)
+        assert not again.asked
+    assert [path.name for path in (tmp_path / "parts").glob("gallery*.jsonl")] == ["gallery.jsonl"]
+
+
+def test_a_shard_does_not_mix_clips_of_other_settings(tmp_path):
+    generate(Scripted(), items(9), tmp_path, shard=Shard(1, 2))
+    with pytest.raises(GalleryError, match=r"gallery\.1-of-2\.jsonl: lists clips made with other settings"):
+        generate(Scripted(), items(9), tmp_path, seed=1, shard=Shard(2, 2))
+    again = Scripted()
+    generate(again, items(9), tmp_path, seed=1)  # alone in the folder, it makes them anew
+    assert len(again.asked) == 9
+    assert len({row.settings for row in Gallery.open(tmp_path).rows()}) == 1
+
+
+def test_a_part_of_a_benchmark_keeps_the_clips_of_the_rest(tmp_path):
+    known = [item.id for item in items(4)]
+    generate(Scripted(), items(4), tmp_path, known=known)
+    part = generate(Scripted(), items(4)[:1], tmp_path, known=known).gallery
+    assert [row.id for row in part.rows()] == ["item0"]
+    assert len(Gallery.open(tmp_path).rows()) == 4
+    generate(Scripted(), items(2), tmp_path)  # of another benchmark, with fewer items
+    assert len(Gallery.open(tmp_path).rows()) == 2
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", ".a"])
+def test_ids_that_are_no_file_names_are_refused(tmp_path, name):
+    with pytest.raises(GalleryError, match="cannot be the name"):
+        generate(Scripted(), [drawn(name, "x", pictures(1)[0], "t")], tmp_path)
 
 
 def test_what_is_not_a_gallery_is_named(tmp_path):
@@ -168,6 +257,6 @@ def test_a_worlds_items_are_asked_and_remembered(loaded, tmp_path):
 
 def test_siblings_share_their_picture():
     found = world_items(SpritesBenchmark(images=2, texts=3))
-    assert (found[0].picture == found[2].picture).all()
-    assert (found[0].picture != found[3].picture).any()
+    assert (found[0].picture() == found[2].picture()).all()
+    assert (found[0].picture() != found[3].picture()).any()
     assert len({item.text for item in found[:3]}) == 3

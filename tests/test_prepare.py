@@ -15,13 +15,13 @@ from safetensors.torch import load
 from motionfocal.cli import prepare as command
 from motionfocal.data import prepare as preparing
 from motionfocal.data.cache import CacheSource, CacheSpec
-from motionfocal.data.cache_folder import Shard
 from motionfocal.data.plan import plan
 from motionfocal.data.prepare import prepare
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
+from motionfocal.shard import Shard
 from motionfocal.video import write_clip
 
 from .clips import (

@@ -51,3 +51,7 @@ class TrainingError(MotionFocalError):
 
 class UnavailableError(MotionFocalError):
     """Something optional is not on this machine: an extra, or weights. The text says how to get it."""
+
+
+class AnswerError(MotionFocalError):
+    """A model that was asked about a clip gave no usable answer. The text names the clip, the text and the server."""

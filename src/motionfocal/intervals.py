@@ -63,6 +63,17 @@ def sign_flip_test(
     return float((1 + (np.abs(signs @ sums) >= observed - tolerance).sum()) / (1 + resamples))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of one family of tests, adjusted for their number (Holm 1979), in their order."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    highest = 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return [float(p) for p in adjusted]
+
+
 def _group_sums(values: ArrayLike, groups: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Size and sum of each group."""
     values = np.asarray(values, float)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from motionfocal.errors import UnknownNameError
-from motionfocal.video import Frames, read_image
+from motionfocal.video import Frames, content_of, read_image
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class BenchmarkItem:
     def picture(self, size: tuple[int, int] | None = None) -> Frames:
         """The picture, uint8 ``[H,W,3]``, scaled and cropped to ``size = (H, W)`` if given. Raises MediaError."""
         return read_image(self.file, size=size)
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of the picture. Raises MediaError when it cannot be read."""
+        return content_of(self.file)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import numpy as np
 
 from motionfocal.cli.console import console, progress_bar
 from motionfocal.errors import CheckpointError
+from motionfocal.generation.animators.checkpoint import model_folder
 from motionfocal.generation.sampler import SamplingSettings, sample
-from motionfocal.generation.world import animate_world, model_folder, upscale_of
+from motionfocal.generation.world import animate_world, upscale_of
 from motionfocal.models.build import best_device, load_model
 from motionfocal.training.config import load_config
 from motionfocal.training.run import benchmark_of

@@ -56,7 +56,7 @@ def run(out: Path, steps: int | None, seed: int, images: int, texts: int, open_p
     arms = [_arm(out, name, changes, steps, seed, images, texts) for name, changes in ARMS.items()]
     _run_side_by_side(arms)
     judge_verb.run(arms[0].gallery, arms[1].gallery, out / "comparison")
-    page = report_verb.run(out / "comparison", None)
+    page = report_verb.run([out / "comparison"])
     console.print(f"took {(time.monotonic() - started) / 60:.1f} minutes")
     if open_page and sys.stdout.isatty():
         webbrowser.open(page.absolute().as_uri())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from motionfocal.cli.console import console
-from motionfocal.generation.world import model_folder
+from motionfocal.generation.animators.checkpoint import model_folder
 from motionfocal.models.export import export_model
 
 

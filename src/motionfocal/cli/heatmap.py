@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
-from motionfocal.data.manifest import VIDEO_SUFFIXES
 from motionfocal.errors import ConfigError, ManifestError, MediaError, MotionFocalError
 from motionfocal.motion import HeatmapSettings, filmstrip, heatmap_of, moving_share, overlay
 from motionfocal.video import probe, read_clip, write_clip, write_image
+from motionfocal.video.files import VIDEO_SUFFIXES
 
 MOST_PIXELS = 250_000_000
 """Pixels of all frames of one clip: at about 40 bytes each for frames, flow both ways and heat, 10 GB."""

@@ -12,13 +12,14 @@ from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
 from motionfocal.cli.train import recipe as config_file
-from motionfocal.data.cache_folder import KINDS, WHOLE, Shard
+from motionfocal.data.cache_folder import KINDS
 from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData, Rejected
 from motionfocal.errors import ConfigError
 from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
+from motionfocal.shard import WHOLE, Shard
 from motionfocal.training.config import TrainingConfig, load_config
 from motionfocal.training.estimate import A100, H100
 from motionfocal.training.need import Need, training_need
@@ -28,7 +29,7 @@ from motionfocal.training.run import cache_spec, frozen_model
 def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
     resolved = load_config(config_file(config), overrides)
-    part = WHOLE if shard is None else parse_shard(shard)
+    part = WHOLE if shard is None else Shard.parse(shard)
     if not isinstance(resolved.data, FolderData):
         raise ConfigError(
             f"data.kind={resolved.data.kind}: there is nothing to prepare; its clips are drawn when needed"
@@ -54,14 +55,6 @@ def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None)
         show_report(report)
         console.print(f"cache in {spec.folder.root}")
         _finish(report.rejected)
-
-
-def parse_shard(text: str) -> Shard:
-    """``i/n`` as a shard, i from 1 to n. Raises ConfigError."""
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdigit() and count.isdigit()):
-        raise ConfigError(f"--shard {text}: expected I/N, such as 1/4 on the first of four machines")
-    return Shard(int(index), int(count))
 
 
 def show_plan(planned: Plan) -> None:

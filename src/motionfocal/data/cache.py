@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from motionfocal.data.cache_folder import DTYPES, KINDS, WHOLE, CacheFolder, FileFacts, Kind, Shard
+from motionfocal.data.cache_folder import DTYPES, KINDS, CacheFolder, FileFacts, Kind
 from motionfocal.data.files import Stamp
 from motionfocal.data.manifest import Caption, read_manifest
 from motionfocal.data.sources import FolderData, Rejected, shapes_of
@@ -24,6 +24,7 @@ from motionfocal.jsonl import Row
 from motionfocal.models.protocol import ClipShape, Tensors
 from motionfocal.motion import LatentSpec
 from motionfocal.motion.heatmap import HeatmapSettings
+from motionfocal.shard import WHOLE, Shard
 
 _VERSION = 1
 """Part of every entry's name: raise it when the same settings make other entries."""

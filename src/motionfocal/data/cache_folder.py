@@ -9,7 +9,6 @@
     files.jsonl                       content and measures of every file that was looked at
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,9 +25,10 @@ from safetensors.torch import save
 
 from motionfocal.data.files import Stamp
 from motionfocal.data.windows import Footage
-from motionfocal.errors import CheckpointError, ConfigError, DamagedFileError
+from motionfocal.errors import CheckpointError, DamagedFileError
 from motionfocal.jsonl import Row, append_jsonl, read_jsonl, rewrite_jsonl
 from motionfocal.models.protocol import Tensors
+from motionfocal.shard import Shard
 
 Kind = Literal["latents", "texts", "heatmaps"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -101,28 +101,6 @@ def _facts(row: Row) -> FileFacts | str:
         return str(row["rejected"])
     frames, height, width = (cast("int", row[name]) for name in ("frames", "height", "width"))
     return FileFacts(str(row["content"]), Footage(frames, height, width, cast("float", row["fps"])))
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part ``index`` of ``count``, from 1 on: one machine's share of the clips."""
-
-    index: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise ConfigError(f"shard {self.index}/{self.count}: shards run from 1/{self.count} to the last")
-
-    def __str__(self) -> str:
-        return f"{self.index}-of-{self.count}"
-
-    def holds(self, clip: str) -> bool:
-        """Whether a clip, by its id, is in this part; the same on every machine."""
-        return int(hashlib.sha256(clip.encode()).hexdigest(), 16) % self.count == self.index - 1
-
-
-WHOLE = Shard()
 
 
 class CacheWriter:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from motionfocal.errors import ManifestError, MediaError
+from motionfocal.video import content_of
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _KEY = re.compile(r"(?:\./)?((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
@@ -48,10 +49,10 @@ class VideoFile:
 
     def content(self) -> str:
         """SHA-256 of the clip's bytes. Raises MediaError when they cannot be read."""
+        if not self.member:
+            return content_of(self.path)
         try:
             with self.path.open("rb") as file:
-                if not self.member:
-                    return hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(self.offset)
                 return hashlib.sha256(file.read(self.size)).hexdigest()
         except OSError as error:

@@ -5,8 +5,6 @@ A data set is a folder of clips with a table (CSV or JSONL), the same with the t
 shards in webdataset's layout.
 """
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -14,14 +12,12 @@ from pathlib import Path
 
 from motionfocal.data.files import VideoFile, find_shards, members
 from motionfocal.errors import ManifestError
+from motionfocal.tables import as_object, first_of, read_table, read_text, text_of
+from motionfocal.video.files import VIDEO_SUFFIXES
 
-TEXT_COLUMNS = ("text", "prompt", "caption")
 FILE_COLUMNS = ("file_name", "video", "file")
-VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif", ".m4v", ".ts")
 PROMPTS, VIDEOS = "prompts.txt", "videos.txt"
 TABLES = ("metadata.csv", "metadata.jsonl", PROMPTS)
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,12 @@ def _of_table(table: Path, folder: Path) -> Iterator[Caption]:
         yield from _of_lines(table, folder)
         return
     by_item = _ById(folder)
-    for number, row in _rows(table):
+    for number, row in read_table(table):
         where = f"{table}, row {number}"
-        text = _text(row, where)
-        if name := _first(row, FILE_COLUMNS, where):
+        text = text_of(row, where)
+        if name := first_of(row, FILE_COLUMNS, where):
             yield _named(name, folder, text, where)
-        elif item := _first(row, ("id",), where):
+        elif item := first_of(row, ("id",), where):
             yield from (Caption(path.stem, VideoFile(path), text) for path in by_item.clips(item))
         else:
             raise ManifestError(f"{where}: names no clip; expected a column {', '.join(FILE_COLUMNS)} or id")
@@ -155,60 +151,7 @@ def _of_lines(prompts: Path, folder: Path) -> Iterator[Caption]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in _decoded(path).rstrip("\n").split("\n")]
-
-
-def _rows(table: Path) -> Iterator[tuple[int, Row]]:
-    """Rows with their numbers, the first data row being 1."""
-    lines = _decoded(table).split("\n")
-    if table.suffix == ".jsonl":
-        yield from (
-            (number, _object(line, f"{table}, row {number}")) for number, line in enumerate(lines, 1) if line.strip()
-        )
-        return
-    try:
-        for number, row in enumerate(csv.DictReader(f"{line}\n" for line in lines), 1):
-            if None in row:
-                raise ManifestError(f"{table}, row {number}: more fields than columns; quote texts with commas")
-            yield number, dict(row)
-    except csv.Error as error:
-        raise ManifestError(f"{table}: not CSV ({error})") from error
-
-
-def _decoded(path: Path) -> str:
-    """A text file, without the byte order mark that spreadsheets write."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
-
-
-def _object(text: str, where: str) -> Row:
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise ManifestError(f"{where}: not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise ManifestError(f"{where}: expected an object, found {type(row).__name__}")
-    return row
-
-
-def _text(row: Row, where: str) -> str:
-    text = _first(row, TEXT_COLUMNS, where)
-    if not text:
-        raise ManifestError(f"{where}: no text; expected a column {' or '.join(TEXT_COLUMNS)}")
-    return text
-
-
-def _first(row: Row, names: tuple[str, ...], where: str) -> str:
-    """The first of the columns that has something in it, else ""."""
-    for name in names:
-        value = row.get(name)
-        if value is not None and not isinstance(value, str | int):
-            raise ManifestError(f"{where}: {name} is not a text but {value!r}")
-        if value is not None and str(value).strip():
-            return str(value).strip()
-    return ""
+    return [line.strip() for line in read_text(path).rstrip("\n").split("\n")]
 
 
 def _of_shard(shard: Path) -> Iterator[Caption]:
@@ -233,7 +176,7 @@ def _text_of_member(texts: dict[str, str], file: VideoFile) -> str:
         return text
     if "json" not in texts:
         raise ManifestError(f"{file}: no text; expected a .txt or .json member of the same key")
-    return _text(_object(texts["json"], f"{file}, its .json"), f"{file}, its .json")
+    return text_of(as_object(texts["json"], f"{file}, its .json"), f"{file}, its .json")
 
 
 def _with_different_ids(captions: Iterable[Caption]) -> list[Caption]:

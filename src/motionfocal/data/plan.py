@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from motionfocal.data.cache import CachedWindow, CacheSpec, Stock, take_stock
-from motionfocal.data.cache_folder import KINDS, WHOLE, Kind, Shard
+from motionfocal.data.cache_folder import KINDS, Kind
 from motionfocal.data.prepare import Progress, look, silent
 from motionfocal.data.sources import Rejected
 from motionfocal.data.windows import Bucket
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.motion.latent import Grid
+from motionfocal.shard import WHOLE, Shard
 
 Blank = Callable[[ClipShape, int], Condition]
 """``VideoModel.blank``."""

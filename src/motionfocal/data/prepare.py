@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from motionfocal.data.cache import CachedWindow, CacheSpec, Stock, take_stock
-from motionfocal.data.cache_folder import KINDS, WHOLE, CacheWriter, FileFacts, Kind, Shard
+from motionfocal.data.cache_folder import KINDS, CacheWriter, FileFacts, Kind
 from motionfocal.data.files import Stamp, VideoFile
 from motionfocal.data.manifest import Caption
 from motionfocal.data.sources import Rejected, look_at, read_window
@@ -20,6 +20,7 @@ from motionfocal.errors import MediaError, ShapeError
 from motionfocal.jsonl import Row
 from motionfocal.models.protocol import Tensors, VideoModel
 from motionfocal.motion import motion_of, moving_share, pool_to_latent
+from motionfocal.shard import WHOLE, Shard
 from motionfocal.video import Frames
 
 Progress = Callable[[str, int, int], None]

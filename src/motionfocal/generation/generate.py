@@ -1,81 +1,76 @@
-"""Animate items with a model, clip by clip into a gallery; what was made before is kept."""
+"""Animate the items of a benchmark, clip by clip into a gallery; what was made before is kept."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, read_rows
-from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.benchmarks import BenchmarkItem
+from motionfocal.errors import GalleryError
+from motionfocal.generation.animator import Animator, Failed, Made
+from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, index_files, read_rows
 from motionfocal.jsonl import append_jsonl, rewrite_jsonl
-from motionfocal.models.build import LoadedModel
-from motionfocal.settings import Settings
+from motionfocal.shard import WHOLE, Shard
 from motionfocal.video import write_clip
+from motionfocal.video.files import content_of, replacing
+
+SETTINGS = "settings.json"
+"""What a gallery's clips were made with, for people to read; the rows hold its hash."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """One question to a model: animate ``picture`` (uint8 ``[H,W,3]``) by ``text``.
+class Generated:
+    """A gallery of the items that were asked for, and those among them that could not be animated."""
 
-    ``image`` names the picture; items that share it are siblings.
-    """
-
-    id: str
-    image: str
-    picture: NDArray[np.uint8]
-    text: str
-
-
-class GallerySettings(Settings):
-    """What decides a clip besides its item; its fingerprint stands in every row."""
-
-    sampling: SamplingSettings
-    seed: int
-    model: str
-    weights: str
+    gallery: Gallery
+    failed: tuple[Failed, ...]
 
 
 def generate(
-    loaded: LoadedModel,
-    items: Sequence[Item],
+    animator: Animator,
+    items: Sequence[BenchmarkItem],
     folder: Path,
-    sampling: SamplingSettings,
     *,
-    weights: str,
+    name: str | None = None,
     seed: int = 0,
-    batch_size: int = 8,
+    shard: Shard = WHOLE,
+    known: Collection[str] | None = None,
     upscale: int = 1,
     progress: Callable[[int], None] = lambda clips: None,
-) -> Gallery:
-    """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is made.
+) -> Generated:
+    """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is there.
 
-    Clips made with other settings or other ``weights`` (a hash of them) are made anew. ``upscale`` repeats pixels in
-    the written file, which small worlds need to survive chroma subsampling. ``progress`` is told how many clips are
-    done, first of those that were there.
+    ``name`` is what the gallery calls the model (None: the animator's own name). Clips made with other settings,
+    weights or text, under another name or from another seed are made anew. ``known`` are the ids of the whole benchmark
+    where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a ``shard``, its
+    own items are animated, and listed in an index of its own: several machines may share the folder. ``upscale``
+    repeats pixels in the written file, which small worlds need to survive chroma subsampling. ``progress`` is told how
+    many items are done, first of those that were there.
+
+    Raises:
+        UnavailableError: see ``Animator``.
+        GalleryError: an id is no file name, or a shard finds clips of other settings, which are not its own to remove.
+        MediaError: a clip cannot be written.
     """
-    made_by = GallerySettings(sampling=sampling, seed=seed, model=loaded.card.name, weights=weights).fingerprint()
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {
-        row.id: row for row in read_rows(folder / INDEX) if row.settings == made_by and (folder / row.file).is_file()
-    }
-    kept = {item.id: kept[item.id] for item in items if item.id in kept}
-    rewrite_jsonl(folder / INDEX, map(asdict, kept.values()))
-    progress(len(kept))
-    todo = [item for item in items if item.id not in kept]
-    for start in range(0, len(todo), batch_size):
-        group = todo[start : start + batch_size]
-        seeds = [item_seed(seed, item.id) for item in group]
-        pictures = np.stack([item.picture for item in group])
-        clips = sample(loaded, pictures, [item.text for item in group], seeds, sampling)
-        for item, clip, clip_seed in zip(group, clips, seeds, strict=True):
-            row = kept[item.id] = _row(loaded, item, clip_seed, sampling, made_by)
-            write_clip(folder / row.file, clip, row.fps, upscale=upscale)
-            append_jsonl(folder / INDEX, asdict(row))
-        progress(len(group))
-    return Gallery(folder, [kept[item.id] for item in items])
+    _require_names(items)
+    description = {"model": name or animator.name, "seed": seed, "settings": dict(animator.settings)}
+    rows = _Rows(folder, shard, _fingerprint(description), items, known or ())
+    with replacing(folder / SETTINGS) as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n")
+    mine = [item for item in items if shard.holds(item.id)]
+    todo = [item for item in mine if item.id not in rows.found]
+    progress(len(mine) - len(todo))
+    failed = []
+    for item, outcome in _outcomes(animator, todo, seed):
+        if isinstance(outcome, Made):
+            row = _row(animator, item, outcome, name or animator.name, rows.made_by)
+            write_clip(folder / row.file, outcome.clip.frames, row.fps, upscale=upscale)
+            rows.add(replace(row, content=content_of(folder / row.file)))
+        else:
+            failed.append(outcome)
+        progress(1)
+    return Generated(Gallery(folder, [rows.found[item.id] for item in mine if item.id in rows.found]), tuple(failed))
 
 
 def item_seed(seed: int, item: str) -> int:
@@ -83,18 +78,96 @@ def item_seed(seed: int, item: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}|{item}".encode()).digest()[:6])
 
 
-def _row(loaded: LoadedModel, item: Item, seed: int, sampling: SamplingSettings, made_by: str) -> GalleryRow:
-    shape = loaded.card.shape
+def _outcomes(
+    animator: Animator, items: Sequence[BenchmarkItem], seed: int
+) -> Iterator[tuple[BenchmarkItem, Made | Failed]]:
+    """What becomes of each item, group by group; of one that the animator passes over in silence, that it did."""
+    size = max(1, animator.group)
+    for group in (items[start : start + size] for start in range(0, len(items), size)):
+        missing = {item.id: item for item in group}
+        for outcome in animator.animate(group, [item_seed(seed, item.id) for item in group]):
+            yield missing.pop(outcome.id), outcome
+        for item in missing.values():
+            yield item, Failed(item.id, f"{animator.name} gave no clip and no reason")
+
+
+def _row(animator: Animator, item: BenchmarkItem, made: Made, model: str, made_by: str) -> GalleryRow:
+    frames, height, width = made.clip.frames.shape[:3]
     return GalleryRow(
         id=item.id,
         image=item.image,
         text=item.text,
-        file=f"{item.id}.mp4",
-        model=loaded.card.name,
-        native_size=(shape.height, shape.width),
-        frames=shape.frames,
-        fps=shape.fps,
-        steps=sampling.steps,
-        seed=seed,
+        file=_file(item.id),
+        model=model,
+        native_size=(height, width),
+        frames=frames,
+        fps=made.clip.fps,
+        steps=animator.steps,
+        seed=made.seed,
         settings=made_by,
     )
+
+
+def _file(item: str) -> str:
+    return f"{item}.mp4"
+
+
+def _require_names(items: Sequence[BenchmarkItem]) -> None:
+    wrong = [item.id for item in items if Path(_file(item.id)).name != _file(item.id) or item.id.startswith(".")]
+    if wrong:
+        raise GalleryError(f"{wrong[0]!r} cannot be the name of a clip's file; give the item an id without slashes")
+    if len({item.id for item in items}) < len(items):
+        raise GalleryError("two items have the same id; a gallery holds one clip of each")
+
+
+def _fingerprint(description: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class _Rows:
+    """The list of a gallery while it is made.
+
+    The whole list is one file, written by one process; what shards left is put into it. A shard writes a file of its
+    own, and only reads the others.
+    """
+
+    def __init__(
+        self, folder: Path, shard: Shard, made_by: str, items: Sequence[BenchmarkItem], known: Collection[str]
+    ) -> None:
+        """``found`` are the rows of items, and of known ones, whose clips are there and were made by these settings."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.made_by, self._folder = made_by, folder
+        self._items, self._known = {item.id: item for item in items}, set(known)
+        self._path = folder / INDEX if shard == WHOLE else folder / f"{Path(INDEX).stem}.{shard}.jsonl"
+        files = index_files(folder)
+        rows = {path: read_rows(path) for path in files}
+        if shard != WHOLE:
+            self._refuse_others(rows)
+        self.found: dict[str, GalleryRow] = {}
+        for path in files:
+            kept = [row for row in rows[path] if self._is_kept(row) and row.id not in self.found]
+            self.found |= {row.id: row for row in kept}
+            if path == self._path and shard != WHOLE:
+                rewrite_jsonl(path, map(asdict, kept))
+        if shard == WHOLE:
+            rewrite_jsonl(self._path, map(asdict, self.found.values()))
+            for path in set(files) - {self._path}:
+                path.unlink()
+
+    def add(self, row: GalleryRow) -> None:
+        """A clip that is on disk."""
+        append_jsonl(self._path, asdict(row))
+        self.found[row.id] = row
+
+    def _is_kept(self, row: GalleryRow) -> bool:
+        item = self._items.get(row.id)
+        same = row.id in self._known if item is None else (row.text, row.image) == (item.text, item.image)
+        return same and row.settings == self.made_by and (self._folder / row.file).is_file()
+
+    def _refuse_others(self, rows: Mapping[Path, Sequence[GalleryRow]]) -> None:
+        for path, found in rows.items():
+            if path != self._path and any(row.settings != self.made_by for row in found):
+                raise GalleryError(
+                    f"{path}: lists clips made with other settings, by another model or from another seed; give this"
+                    " one a folder of its own, or delete that list if its clips are to be made anew"
+                )

@@ -26,6 +26,11 @@ def save_origin(gallery: Path, origin: Origin) -> None:
     (gallery / _FILE).write_text(origin.model_dump_json(indent=2))
 
 
+def has_origin(gallery: Path) -> bool:
+    """Whether a gallery is one of a world's benchmark."""
+    return (gallery / _FILE).is_file()
+
+
 def load_origin(gallery: Path) -> Origin:
     """Read it back.
 

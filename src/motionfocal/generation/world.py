@@ -3,13 +3,20 @@
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from motionfocal.benchmarks import BenchmarkItem
+from motionfocal.errors import GalleryError
+from motionfocal.generation.animators.checkpoint import CheckpointAnimator, model_folder
 from motionfocal.generation.gallery import Gallery
-from motionfocal.generation.generate import Item, generate
+from motionfocal.generation.generate import generate
 from motionfocal.generation.origin import Origin, save_origin
 from motionfocal.generation.sampler import SamplingSettings
-from motionfocal.models.build import WEIGHTS, best_device, load_model
+from motionfocal.video import Frames, resize_and_crop
 from motionfocal.worlds import SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -17,11 +24,36 @@ _SHOWN_SIDE = 256
 """Small models' pixels are repeated until a clip has about this height: people can see it, and H.264 keeps it."""
 
 
-def world_items(benchmark: SpritesBenchmark) -> list[Item]:
+_TOGETHER = 8
+"""Clips of a world are small: so many are sampled at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnItem(BenchmarkItem):
+    """An item whose picture, ``pixels`` uint8 ``[H,W,3]``, is in memory; its ``file`` is none."""
+
+    pixels: Frames = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+
+    def picture(self, size: tuple[int, int] | None = None) -> Frames:
+        """See ``BenchmarkItem``."""
+        return self.pixels if size is None else resize_and_crop(self.pixels, size)
+
+    @cached_property
+    def content(self) -> str:
+        """See ``BenchmarkItem``."""
+        return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()
+
+
+def drawn(id: str, image: str, pixels: Frames, text: str) -> DrawnItem:  # noqa: A002 - the field's name
+    """An item of a picture uint8 ``[H,W,3]`` that is no file."""
+    return DrawnItem(id, image, Path(), text, pixels=pixels)
+
+
+def world_items(benchmark: SpritesBenchmark) -> list[BenchmarkItem]:
     """The questions of a benchmark; items of one scene share their image."""
     world = SpritesWorld(benchmark.world)
     return [
-        Item(item.id, item.id.split("_")[0], world.first_frame(item.scene), item.text) for item in benchmark.items()
+        drawn(item.id, item.id.split("_")[0], world.first_frame(item.scene), item.text) for item in benchmark.items()
     ]
 
 
@@ -34,24 +66,13 @@ def animate_world(
     progress: Callable[[int], None] = lambda clips: None,
 ) -> Gallery:
     """Animate a benchmark with the model of a run; a gallery that was begun before goes on, see ``generate``."""
-    model = model_folder(run)
-    loaded = load_model(model, best_device())
+    animator = CheckpointAnimator.open(model_folder(run), sampling, batch_size=_TOGETHER)
     save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, run=Path(os.path.relpath(run, folder))))
-    return generate(
-        loaded,
-        world_items(benchmark),
-        folder,
-        sampling,
-        weights=hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest()[:16],
-        seed=seed,
-        upscale=upscale_of(loaded.card.shape.height),
-        progress=progress,
-    )
-
-
-def model_folder(path: Path) -> Path:
-    """The model of a run, or the folder itself."""
-    return path / "model" if (path / "model").is_dir() else path
+    upscale = upscale_of(animator.card.shape.height)
+    made = generate(animator, world_items(benchmark), folder, seed=seed, upscale=upscale, progress=progress)
+    if made.failed:
+        raise GalleryError(f"{len(made.failed)} items failed, first {made.failed[0].id}: {made.failed[0].reason}")
+    return made.gallery
 
 
 def upscale_of(height: int) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from motionfocal.motion import estimate_flow
 from motionfocal.video import Frames
 
+FLOW = "dis"
 FLOW_SIDE = 256
 """Flow is estimated where the frame's shorter side has at most so many pixels."""
 
@@ -35,8 +36,13 @@ class Frame:
         return np.asarray(cv2.resize(self.rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     @cached_property
+    def grey(self) -> NDArray[np.float32]:
+        """``small`` in grey levels, float32 ``[h,w]``."""
+        return np.asarray(cv2.cvtColor(self.small, cv2.COLOR_RGB2GRAY), np.float32)
+
+    @cached_property
     def flow(self) -> NDArray[np.float32]:
         """From the previous frame to this one: float32 ``[h,w,2]`` in pixels of ``small``, by DIS; not of frame 0."""
         if self.previous is None:
             raise IndexError("the first frame has no flow")
-        return estimate_flow(np.stack([self.previous.small, self.small]), "dis")[0]
+        return estimate_flow(np.stack([self.previous.small, self.small]), FLOW)[0]

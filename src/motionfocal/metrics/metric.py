@@ -13,17 +13,22 @@ from motionfocal.metrics.frame import Frame
 
 Better = Literal["higher", "lower", "neither"]
 
-Values = dict[str, float | None]
-"""By output; None where a clip has no such value (a direction, of a clip without motion)."""
+Value = float | str | None
+Values = dict[str, Value]
+"""By output: a number, a class by its name, or None where a clip has no such value."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """One column of the results. ``better`` is how it is read; "neither" describes and does not rank."""
+    """One column of the results. ``better`` is how it is read; "neither" describes and does not rank.
+
+    A ``headline`` is a figure that a still video cannot win.
+    """
 
     name: str
     better: Better
     description: str
+    headline: bool = False
 
 
 @dataclass(frozen=True)

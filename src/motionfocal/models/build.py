@@ -116,18 +116,30 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def load_card(folder: Path) -> ModelCard:
+    """The card of a model folder; its weights are there, but not read.
+
+    Raises:
+        CheckpointError: the folder holds no model, or the card is none.
+    """
+    if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder}: no model here; expected {CARD} and {WEIGHTS}, as a finished run writes them")
+    try:
+        return TypeAdapter(ModelCard).validate_python(json.loads((folder / CARD).read_text()))
+    except (ValidationError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
+
+
 def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Read a model back, in evaluation mode; what was not trained comes from where the training had it.
 
     Raises:
         CheckpointError: the folder holds no model, or the weights do not fit the card.
     """
-    if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder}: no model here; expected {CARD} and {WEIGHTS}, as a finished run writes them")
+    card = load_card(folder)
     try:
-        card = TypeAdapter(ModelCard).validate_python(json.loads((folder / CARD).read_text()))
         stored = load_file(folder / WEIGHTS)
-    except (ValidationError, ValueError, SafetensorError) as error:
+    except SafetensorError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
     model = build_model(card.model, card.shape, seed=0)
     make_trainable(model, card.lora, seed=0)

@@ -53,11 +53,11 @@ def render(report: Report) -> str:
     """The page as HTML; raises MediaError as ``write_report`` does."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"share": shown_share, "picture": picture_uri, "embedded": embedded}
-    return environment.from_string(_resource("page.html.j2")).render(
+    return environment.from_string(resource("page.html.j2")).render(
         report=report,
         reasons=REASONS,
-        css=_resource("page.css"),
-        js=_resource("page.js"),
+        css=resource("page.css"),
+        js=resource("clock.js") + resource("page.js"),
         curves=_curves(report),
         differences=setting_differences(report.settings, report.models),
         shown=shown_headline,
@@ -127,6 +127,11 @@ def embedded(path: Path) -> Embedded:
     return Embedded(info=probe(path), data=_base64(path))
 
 
+def resource(name: str) -> str:
+    """The text of a file of this room: a template, a style sheet, a script."""
+    return files("motionfocal.report").joinpath(name).read_text(encoding="utf-8")
+
+
 def _motions(report: Report) -> Counter[str]:
     """How many items ask for each motion."""
     return Counter(item.motion for item in report.items if item.motion)
@@ -164,7 +169,3 @@ def _flat(settings: object, prefix: str = "") -> dict[str, str]:
 
 def _base64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def _resource(name: str) -> str:
-    return files("motionfocal.report").joinpath(name).read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.data.cache import CacheSource, CacheSpec
 from motionfocal.data.manifest import Caption, read_manifest
 from motionfocal.data.sources import (
@@ -25,8 +26,7 @@ from motionfocal.data.sources import (
 )
 from motionfocal.data.windows import rng_of
 from motionfocal.errors import ConfigError, MediaError
-from motionfocal.generation.generate import Item
-from motionfocal.generation.world import world_items
+from motionfocal.generation.world import drawn, world_items
 from motionfocal.models.build import build_model
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.config import TrainingConfig, ValidationSettings
@@ -115,19 +115,19 @@ def _oracle(benchmark: SpritesBenchmark) -> Judge:
     oracle = SpritesOracle(SpritesWorld(benchmark.world))
     truth: dict[str, WorldItem] = {item.id: item for item in benchmark.items()}
 
-    def followed(item: Item, clip: NDArray[np.uint8]) -> bool:
+    def followed(item: BenchmarkItem, clip: NDArray[np.uint8]) -> bool:
         return oracle.measure(clip, truth[item.id]).followed
 
     return followed
 
 
-def _first_frames(data: FolderData, shape: ClipShape, seed: int) -> Iterator[Item]:
+def _first_frames(data: FolderData, shape: ClipShape, seed: int) -> Iterator[BenchmarkItem]:
     """Training clips of the most common shape to look at: the first frames that training may see, and their texts."""
     for caption in read_manifest(data.videos, data.captions):
         try:
             shot = shot_of(caption, look_at(caption.video), data.sampling)
             if tuple(shot.bucket) == (shape.frames, shape.height, shape.width):
                 window = data.sampling.window(shot.footage, rng_of("validation", seed, caption.id))
-                yield Item(caption.id, caption.id, read_window(caption.video, window).frames[0], caption.text)
+                yield drawn(caption.id, caption.id, read_window(caption.video, window).frames[0], caption.text)
         except MediaError:
             continue  # named once, when the data was opened

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motionfocal.generation.generate import Item, item_seed
+from motionfocal.benchmarks import BenchmarkItem
+from motionfocal.generation.generate import item_seed
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.generation.world import upscale_of
 from motionfocal.training.config import ValidationSettings
@@ -23,7 +24,7 @@ _COLUMNS = 16
 _LOW, _HIGH = 96, 192
 """Height of a frame in the picture."""
 
-Judge = Callable[[Item, NDArray[np.uint8]], bool]
+Judge = Callable[[BenchmarkItem, NDArray[np.uint8]], bool]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Validation:
     Several processes sample an equal share each, as sharded ones must, and the first one writes.
     """
 
-    def __init__(self, settings: ValidationSettings, items: Sequence[Item], run: Path, followed: Judge | None) -> None:
+    def __init__(
+        self, settings: ValidationSettings, items: Sequence[BenchmarkItem], run: Path, followed: Judge | None
+    ) -> None:
         """``followed`` tells whether a clip uint8 ``[T,H,W,3]`` does what its item asks; None where nothing can."""
         self._settings, self._items, self._run, self._followed = settings, items, run, followed
 
@@ -70,7 +73,7 @@ class Validation:
         with trainer.averaged() as loaded:
             for start in range(0, share, together):
                 group = [self._items[place] for place in places[start : start + together]]
-                pictures = np.stack([item.picture for item in group])
+                pictures = np.stack([item.picture() for item in group])
                 seeds = [item_seed(self._settings.seed, item.id) for item in group]
                 clips = sample(loaded, pictures, [item.text for item in group], seeds, settings)
                 outcomes += [self._outcome(*pair) for pair in zip(places[start:], clips, strict=False)]

@@ -1,11 +1,15 @@
 """Files on disk: say clearly why one cannot be read, and never leave half of one behind."""
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from motionfocal.errors import MediaError
+
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif", ".m4v", ".ts")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def require_file(path: Path) -> None:
@@ -16,6 +20,15 @@ def require_file(path: Path) -> None:
         raise MediaError(f"{path}: there is no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
+
+
+def content_of(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises MediaError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @contextmanager

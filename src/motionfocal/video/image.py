@@ -41,11 +41,11 @@ def _rgb(image: Image.Image) -> Frames:
     return np.array(image.convert("RGB"))
 
 
-def write_image(path: str | Path, image: Frames) -> None:
+def write_image(path: str | Path, image: Frames, *, quality: int = 95) -> None:
     """Write uint8 ``[H,W,3]`` RGB in the format that the name's ending says (PNG keeps every pixel).
 
-    The file appears whole or not at all; makes the folder. Raises ShapeError for another type or rank,
-    MediaError for an unknown ending or when it cannot be written.
+    ``quality`` is JPEG's, 1 to 95. The file appears whole or not at all; makes the folder. Raises ShapeError for
+    another type or rank, MediaError for an unknown ending or when it cannot be written.
     """
     path = Path(path)
     require_rgb(image, rank=3)
@@ -54,6 +54,6 @@ def write_image(path: str | Path, image: Frames) -> None:
         raise MediaError(f"{path}: no image format is called {path.suffix!r}; end the name in .png or .jpg")
     with replacing(path) as partial:
         try:
-            Image.fromarray(image).save(partial, format=kind, quality=95)
+            Image.fromarray(image).save(partial, format=kind, quality=quality)
         except (KeyError, OSError) as error:  # a format that is only read, or a full disk
             raise MediaError(f"{path}: cannot be written as {kind} ({error}); try .png") from error

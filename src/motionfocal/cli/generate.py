@@ -1,0 +1,82 @@
+"""``motionfocal generate``: any model on any benchmark, into a gallery."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import typer
+import yaml
+
+from motionfocal.benchmarks import load_benchmark, narrowed
+from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.errors import ConfigError
+from motionfocal.generation.asked import remember_benchmark
+from motionfocal.generation.generate import generate
+from motionfocal.generation.open import Options, open_animator
+from motionfocal.shard import WHOLE, Shard
+
+
+def run(
+    model: str,
+    benchmark: str,
+    out: Path,
+    options: Options,
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    shard: str | None = None,
+    scenarios: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    limit: int | None = None,
+) -> None:
+    """Animate what the gallery lacks; the exit code is 1 when an item failed."""
+    part = WHOLE if shard is None else Shard.parse(shard)
+    animator = open_animator(model, options)
+    whole = load_benchmark(benchmark)
+    items = narrowed(whole, ids=ids, scenarios=scenarios, tags=tags).items[:limit]
+    if not getattr(animator, "takes_text", True):
+        console.print(f"{animator.name} takes no text: items of one picture differ by their noise alone")
+    with progress_bar() as progress:
+        mine = sum(part.holds(item.id) for item in items)
+        task = progress.add_task(f"animating {whole.name}", total=mine, note="")
+        made = generate(
+            animator,
+            items,
+            out,
+            name=name,
+            seed=seed,
+            shard=part,
+            known=[item.id for item in whole.items],
+            progress=partial(progress.advance, task),
+        )
+    remember_benchmark(out, benchmark)
+    console.print(f"{len(made.gallery.rows())} clips in {out}", highlight=False, soft_wrap=True)
+    list_failures("items", [f"{failure.id}: {failure.reason}" for failure in made.failed])
+    if made.failed:
+        console.print("the same command tries them again, and keeps the rest")
+        raise typer.Exit(1)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``HxW`` as (height, width), None of None. Raises ConfigError."""
+    if text is None:
+        return None
+    height, by, width = text.lower().partition("x")
+    if not by or not height.isdecimal() or not width.isdecimal() or min(int(height), int(width)) < 1:
+        raise ConfigError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 320x512")
+    return int(height), int(width)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """``KEY=VALUE``, values in YAML. Raises ConfigError."""
+    settings: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as eta=1")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: the value is not YAML; put it in quotes") from error
+    return settings

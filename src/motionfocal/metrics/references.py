@@ -1,0 +1,72 @@
+"""What every report is read against: a still video, a video that only pans, and the models' clips with other texts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from motionfocal.benchmarks import Benchmark
+from motionfocal.errors import GalleryError
+from motionfocal.generation.gallery import Gallery
+from motionfocal.metrics.clips import FileFrames, PanOnly, StillFrames
+from motionfocal.metrics.engine import Job
+from motionfocal.metrics.metric import Metric, Sample
+
+STATIC, PAN_ONLY, SHUFFLED = "static", "pan only", "shuffled texts"
+REFERENCES = (STATIC, PAN_ONLY, SHUFFLED)
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """A clip of a gallery; ``size`` is its model's (height, width)."""
+
+    sample: Sample
+    size: tuple[int, int]
+    frames: FileFrames
+
+
+def jobs_of(galleries: Sequence[Gallery], benchmark: Benchmark, metrics: Sequence[Metric]) -> list[Job]:
+    """Every clip of the galleries, and the references to all items that any of them has.
+
+    Of shuffled texts there is a job a clip, by the metrics that read texts: the others would say what they said before.
+
+    Raises:
+        GalleryError: two galleries are of one model, a model has a reference's name, or a clip is of no item.
+    """
+    _require_models([gallery.model for gallery in galleries])
+    clips = [clip for gallery in galleries for clip in _clips(gallery, benchmark)]
+    first = {clip.sample.item.id: clip for clip in reversed(clips)}
+    everything, of_text = tuple(metrics), tuple(metric for metric in metrics if metric.reads_text)
+    jobs = [Job(clip.sample, clip.frames, everything) for clip in clips]
+    jobs += [job for clip in reversed(first.values()) for job in _still(clip, everything)]
+    return jobs + [Job(_with_another_text(clip.sample), clip.frames, of_text) for clip in clips if of_text]
+
+
+def _require_models(models: Sequence[str]) -> None:
+    for model in models:
+        if model in REFERENCES:
+            raise GalleryError(f"a gallery's model is called {model!r}, like a reference of every report; rename it")
+        if models.count(model) > 1:
+            raise GalleryError(f"two galleries are of {model!r}; give one of them another model name")
+
+
+def _clips(gallery: Gallery, benchmark: Benchmark) -> Iterator[_Clip]:
+    items = {item.id: item for item in benchmark.items}
+    for row in gallery.rows():
+        if row.id not in items:
+            raise GalleryError(f"{gallery.folder}: clip {row.id} is of no item of {benchmark.name}")
+        item = items[row.id]
+        sample = Sample(gallery.model, item, item.text, benchmark.siblings(item), row.fps, row.frames)
+        yield _Clip(sample, row.native_size, FileFrames(gallery.folder / row.file))
+
+
+def _still(clip: _Clip, metrics: tuple[Metric, ...]) -> Iterator[Job]:
+    """A still and a panning video of the size, length and rate of a clip."""
+    item, frames = clip.sample.item, clip.sample.frames
+    yield Job(replace(clip.sample, model=STATIC), StillFrames(item, clip.size, frames), metrics)
+    yield Job(replace(clip.sample, model=PAN_ONLY), PanOnly(item, clip.size, frames), metrics)
+
+
+def _with_another_text(sample: Sample) -> Sample:
+    """Held against the text of the next item of its picture; its own where the picture has no other."""
+    place = sample.siblings.index(sample.item)
+    other = sample.siblings[(place + 1) % len(sample.siblings)]
+    return replace(sample, model=SHUFFLED, text=other.text)

@@ -1,0 +1,188 @@
+"""How well a clip fits each of several texts: the scorers that the sibling-prompt metric stands on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motionfocal.errors import ConfigError, MediaError, UnavailableError, UnknownNameError
+from motionfocal.metrics.backbones import images
+from motionfocal.metrics.backbones.backbone import Backbone, require
+from motionfocal.metrics.backbones.images import BuildClip, ClipModel
+from motionfocal.metrics.backbones.recipes import CLIP_PICTURE, Recipe
+from motionfocal.metrics.backbones.weights import BackboneSettings, WeightFile
+from motionfocal.metrics.frame import Frame
+from motionfocal.metrics.metric import Sample
+
+
+class Scores(Protocol):
+    """Watches one clip, and then scores texts."""
+
+    def see(self, frame: Frame) -> None:
+        """The next frame. Keep what you need of it, not the frame."""
+        ...
+
+    def scores(self, texts: Sequence[str]) -> list[float]:
+        """How well the clip fits each text, in the order of the texts; higher fits better."""
+        ...
+
+
+class TextScorer(Protocol):
+    """Scores how well clips fit texts."""
+
+    @property
+    def name(self) -> str:
+        """Names the scorer in caches and reports."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised when the same clip and text get another score."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """All else that decides a score, JSON."""
+        ...
+
+    def begin(self, sample: Sample) -> Scores:
+        """Begin with a clip; of the sample only its name is used, in messages. Raises UnavailableError."""
+        ...
+
+
+def name_of(sample: Sample) -> str:
+    """How messages call a clip."""
+    return f"{sample.model}, {sample.item.id}"
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """The indices of ``wanted`` of ``total`` frames, evenly spread, first and last among them; all if they are fewer.
+
+    ``round(i (total - 1) / (wanted - 1))``, halves to the even number.
+    """
+    if total <= wanted:
+        return list(range(total))
+    return [round(step) for step in np.linspace(0, total - 1, wanted)]
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """``mean_t cos(CLIP(f_t), CLIP(text))`` over ``frames`` evenly spread frames, the first and the last among them.
+
+    CLIP reads frames one by one: it tells what is in them, hardly what moves in which way. Chance on sibling texts of
+    one picture is what a still clip gets; hold scores against it.
+    """
+
+    backbone: Backbone = field(default_factory=lambda: images.openai_clip("ViT-L-14", BackboneSettings()))
+    recipe: Recipe = CLIP_PICTURE
+    frames: int = 8
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ConfigError(f"frames: at least 2, the first and the last, got {self.frames}")
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.backbone.name
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """Weights, library, preprocessing and frames. Raises UnavailableError without the weights."""
+        return {**self.backbone.identity, "preprocessing": self.recipe.describe(), "frames": self.frames}
+
+    def begin(self, sample: Sample) -> "_ClipScores":
+        """Loads the network. Raises UnavailableError, CheckpointError."""
+        _ = self.backbone.network
+        return _ClipScores(self, name_of(sample))
+
+
+class _ClipScores:
+    """Keeps prepared frames as 8 bits until it knows how many there are, then features."""
+
+    def __init__(self, scorer: ClipScorer, clip: str) -> None:
+        self.scorer, self.clip = scorer, clip
+        self._prepare = replace(scorer.recipe, normal=_BYTES)
+        self._seen: list[Tensor] = []
+        self._features: Tensor | None = None
+
+    def see(self, frame: Frame) -> None:
+        self._seen.append(self._prepare(frame.rgb).round().clamp(0, 255).to(torch.uint8))
+
+    def scores(self, texts: Sequence[str]) -> list[float]:
+        """Raises MediaError for a clip without frames, ManifestError for a text that CLIP would cut."""
+        if not self._seen:
+            raise MediaError(f"{self.clip}: no frames; generate it again")
+        network: ClipModel = self.scorer.backbone.network  # type: ignore[assignment]
+        words = F.normalize(network.texts(texts).double(), dim=-1)
+        return [float(score) for score in (self._images() @ words.T).mean(dim=0)]
+
+    def _images(self) -> Tensor:
+        if self._features is None:
+            chosen = torch.stack([self._seen[index] for index in spread(len(self._seen), self.scorer.frames)])
+            mean, std = (torch.tensor(values)[:, None, None] for values in self.scorer.recipe.normal)
+            rows = self.scorer.backbone((chosen / 255 - mean) / std)
+            self._features = F.normalize(rows.double(), dim=-1)
+        return self._features
+
+
+_BYTES = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+"""As the mean and deviation of a recipe: leaves 0..255, whole numbers after Pillow's resizing."""
+
+
+def clip_scorer(
+    model: str = "ViT-L-14",
+    pretrained: str = "openai",
+    settings: BackboneSettings | None = None,
+    *,
+    frames: int = 8,
+) -> ClipScorer:
+    """CLIP of any of open_clip's models. ``pretrained`` is a checkpoint file of it, or a tag that open_clip knows.
+
+    Raises:
+        UnknownNameError: open_clip has no such model or tag. UnavailableError: open_clip is not installed, or the
+            tag's weights would have to be fetched and may not be (offline).
+    """
+    settings = settings or BackboneSettings()
+    if pretrained == "openai" and model in images.OPENAI_CLIP:
+        return ClipScorer(images.openai_clip(model, settings), frames=frames)
+    open_clip = require("open_clip", "CLIP")
+    config = open_clip.get_model_config(model)
+    if config is None:
+        raise UnknownNameError("model of open_clip", model, open_clip.list_models())
+    file, gelu, recipe = Path(pretrained), False, CLIP_PICTURE
+    if not file.is_file():
+        file, gelu, recipe = _tagged(open_clip, model, pretrained, settings)
+    build = BuildClip(model, quick_gelu=gelu)
+    side = config["vision_cfg"]["image_size"]
+    recipe = replace(recipe, side=side, crop=side)
+    weights = WeightFile(str(file.absolute()), "the file that was given")
+    return ClipScorer(
+        Backbone(f"clip-{model}", build, (weights,), ("open_clip_torch",), settings), recipe, frames=frames
+    )
+
+
+def _tagged(open_clip: object, model: str, tag: str, settings: BackboneSettings) -> tuple[Path, bool, Recipe]:
+    """The file of a tag, fetched by open_clip, whether its activation is the quick one, and its normalisation."""
+    from open_clip import pretrained as zoo
+
+    tags = zoo.list_pretrained_tags_by_model(model)
+    if tag not in tags:
+        raise UnknownNameError(f"pretrained tag of open_clip's {model} (or file)", tag, tags)
+    if settings.is_offline:
+        raise UnavailableError(
+            f"CLIP {model} {tag}: offline, so not fetched; give its checkpoint file instead of the tag"
+        )
+    entry = zoo.get_pretrained_cfg(model, tag)
+    try:
+        file = Path(zoo.download_pretrained(entry))
+    except (OSError, RuntimeError) as error:
+        raise UnavailableError(f"CLIP {model} {tag} cannot be fetched ({error}); give its checkpoint file") from error
+    normal = (tuple(entry.get("mean") or CLIP_PICTURE.normal[0]), tuple(entry.get("std") or CLIP_PICTURE.normal[1]))
+    return file, bool(entry.get("quick_gelu")), replace(CLIP_PICTURE, normal=normal)

@@ -1,0 +1,368 @@
+"""Measuring galleries: decoded once, computed once, nothing lost, and a report that a still video cannot win."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from motionfocal.benchmarks import Benchmark, BenchmarkItem
+from motionfocal.cli import app
+from motionfocal.errors import DamagedFileError, GalleryError
+from motionfocal.generation.asked import benchmark_of, remember_benchmark
+from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow
+from motionfocal.generation.origin import Origin, save_origin
+from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.intervals import grouped_mean, holm, sign_flip_test
+from motionfocal.jsonl import append_jsonl
+from motionfocal.metrics import clips
+from motionfocal.metrics.engine import measure
+from motionfocal.metrics.metric import Output
+from motionfocal.metrics.references import jobs_of
+from motionfocal.metrics.results import Row, findings_of, rows_of
+from motionfocal.metrics.sets import metrics_of
+from motionfocal.metrics.store import SampleStore
+from motionfocal.video import write_clip, write_image
+from motionfocal.worlds import SpritesSettings, SpritesWorld
+from motionfocal.worlds.benchmark import SpritesBenchmark
+
+from .clips import moving
+
+WORDS = ("moves left", "moves right", "stands")
+
+
+def gallery_of(folder, model, items, clip_of, fps=8.0):
+    for item in items:
+        frames = clip_of(item)
+        write_clip(folder / f"{item.id}.mp4", frames, fps)
+        row = GalleryRow(item.id, item.image, item.text, f"{item.id}.mp4", model, frames.shape[1:3], len(frames), fps)
+        append_jsonl(folder / INDEX, asdict(row))
+    return Gallery.open(folder)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Four pictures with three texts each, in a folder that can be loaded by name."""
+    lines = ["id,image,prompt"]
+    for n in range(4):
+        write_image(tmp_path / "bench" / "images" / f"p{n}.png", moving(n)[0])
+        lines += [f"p{n}_{k},images/p{n}.png,thing {n} {word}" for k, word in enumerate(WORDS)]
+    (tmp_path / "bench" / "prompts.csv").write_text("\n".join(lines) + "\n")
+    items = tuple(
+        BenchmarkItem(f"p{n}_{k}", f"p{n}", tmp_path / "bench" / "images" / f"p{n}.png", f"thing {n} {word}")
+        for n in range(4)
+        for k, word in enumerate(WORDS)
+    )
+    return Benchmark("bench", items)
+
+
+@pytest.fixture
+def galleries(bench, tmp_path):
+    """One model moves things, the other nothing; no two of their clips are the same."""
+
+    def moves(item):
+        return moving(int(item.id[1]) + 10 * int(item.id[3]))
+
+    return [
+        gallery_of(tmp_path / "a", "a", bench.items, moves),
+        gallery_of(tmp_path / "b", "b", bench.items, lambda item: np.stack([moves(item)[0]] * 6)),
+    ]
+
+
+class LengthOfText:
+    """A metric that reads texts, and counts what it is asked."""
+
+    name, version, settings, reads_text = "length", 1, {}, True
+    outputs = (Output("length", "higher", "letters"),)
+
+    def __init__(self):
+        self.asked = Counter()
+
+    def begin(self, sample):
+        self.asked[sample.model] += 1
+        outer = self
+
+        class Watch:
+            def see(self, frame):
+                outer.asked["frames"] += 1
+
+            def values(self):
+                return {"length": float(len(sample.text))}
+
+        return Watch()
+
+
+def run(*arguments, fails=False):
+    done = CliRunner().invoke(app, ["metrics", *map(str, arguments)], env={"COLUMNS": "120"})
+    assert bool(done.exit_code) == fails, done.output + str(done.exception)
+    return done.output + str(done.exception)
+
+
+def test_a_clip_is_decoded_once_for_all_metrics_and_never_again(bench, galleries, tmp_path, monkeypatch):
+    decoded = Counter()
+    stock = clips.iter_frames
+    monkeypatch.setattr(clips, "iter_frames", lambda path: (decoded.update([path.name]), stock(path))[1])
+    jobs = jobs_of(galleries, bench, [*metrics_of("weights-free", galleries)])
+    assert measure(jobs, SampleStore(tmp_path / "s")) == []
+    assert sum(decoded.values()) == 24
+    assert measure(jobs, SampleStore(tmp_path / "s")) == []
+    assert sum(decoded.values()) == 24
+    more = jobs_of(galleries, bench, [*metrics_of("weights-free", galleries), LengthOfText()])
+    measure(more, SampleStore(tmp_path / "s"))
+    assert sum(decoded.values()) == 24 + 48, "the new metric alone: each clip with its own text and with another"
+
+
+def test_what_is_the_same_is_measured_once(bench, galleries, tmp_path):
+    metric = LengthOfText()
+    same = shutil.copytree(galleries[0].folder, tmp_path / "c")
+    text = (same / INDEX).read_text().replace('"model": "a"', '"model": "c"')
+    (same / INDEX).write_text(text)
+    jobs = jobs_of([galleries[0], Gallery.open(same)], bench, [metric])
+    store = SampleStore(tmp_path / "s")
+    measure(jobs, store)
+    assert metric.asked["a"] == 12
+    assert metric.asked["c"] == 0, "equal files, equal values"
+    assert Counter(row.model for row in rows_of(jobs, store, []))["c"] == 12
+
+
+def test_references_stand_in_every_report(bench, galleries, tmp_path):
+    jobs = jobs_of(galleries, bench, [*metrics_of("weights-free", galleries), LengthOfText()])
+    store = SampleStore(tmp_path / "s")
+    measure(jobs, store)
+    rows = rows_of(jobs, store, [])
+    models = {row.model for row in rows}
+    assert models == {"a", "b", "static", "pan only", "shuffled texts"}
+    value = {(row.model, row.id, row.metric): row.value for row in rows}
+    for item in bench.items:
+        siblings = bench.siblings(item)
+        other = siblings[(siblings.index(item) + 1) % 3]
+        assert value["a", item.id, "length"] == len(item.text)
+        assert value["shuffled texts", item.id, "length"] == len(other.text)
+        path = "object_path"
+        assert value["shuffled texts", item.id, path] == np.mean([value[m, item.id, path] for m in "ab"])
+    findings = findings_of(rows)
+    means = {(s.model, s.metric): s.estimate for s in findings.summaries}
+    for metric in ("object_path", "object_share"):
+        assert means["static", metric] == min(means[m, metric] for m in models) == means["b", metric]
+        assert means["a", metric] > 0
+
+
+def test_the_command_writes_rows_and_says_who_differs(bench, galleries, tmp_path):
+    remember_benchmark(galleries[0].folder, str(tmp_path / "bench"))
+    said = run(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "r.json")
+    rows = json.loads((tmp_path / "r.json").read_text())
+    assert {"model", "id", "metric", "value"} <= rows[0].keys()
+    assert Counter(row["model"] for row in rows)["a"] == 12 * 10
+    assert "There is no total" in said
+    assert "object_path" in said
+    report = json.loads((tmp_path / "r.report.json").read_text())
+    assert {s["model"] for s in report["summary"]} == {"a", "b", "static", "pan only", "shuffled texts"}
+    assert report["versions"]["motionfocal"]
+    assert report["metrics"]["object_share"]["headline"] is True
+    before = (tmp_path / "r.json").read_bytes()
+    run(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "r.json", "--workers", 2)
+    assert (tmp_path / "r.json").read_bytes() == before
+
+
+def test_shards_put_together_are_one_run_to_the_byte(bench, galleries, tmp_path):
+    both = [tmp_path / "a", tmp_path / "b", "-b", tmp_path / "bench"]
+    run(*both, "--out", tmp_path / "whole" / "r.json")
+    for part in ("2/3", "1/3", "3/3"):
+        said = run(*both, "--out", tmp_path / "parts" / "r.json", "--shard", part)
+        assert "is measured" in said
+        assert not (tmp_path / "parts" / "r.json").exists()
+    measured = {path.name for path in (tmp_path / "parts" / "r.samples").iterdir()}
+    assert len(measured) == 3
+    run(*both, "--out", tmp_path / "parts" / "r.json")
+    assert {path.name for path in (tmp_path / "parts" / "r.samples").iterdir()} == measured, "nothing was left to do"
+    for name in ("r.json", "r.report.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(bench, galleries, tmp_path):
+    both = ["metrics", tmp_path / "a", tmp_path / "b", "-b", tmp_path / "bench"]
+    command = [sys.executable, "-m", "motionfocal", *map(str, both), "--out", str(tmp_path / "killed" / "r.json")]
+    samples = tmp_path / "killed" / "r.samples" / "samples.jsonl"
+    counts = [0]
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None:
+            if samples.is_file() and samples.read_text().count("\n") > counts[-1] + 5:
+                break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        counts.append(samples.read_text().count("\n"))
+    assert counts[2] > counts[1] > 0
+    with samples.open("a") as file:
+        file.write('{"key": "half a li')
+    before = samples.read_text().splitlines()[: counts[2]]
+    run(*both[1:], "--out", tmp_path / "killed" / "r.json")
+    lines = samples.read_text().splitlines()
+    assert lines[: counts[2]] == before
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines), "nothing was computed twice"
+    run(*both[1:], "--out", tmp_path / "whole" / "r.json")
+    assert (tmp_path / "killed" / "r.json").read_bytes() == (tmp_path / "whole" / "r.json").read_bytes()
+
+
+def test_a_bad_clip_is_named_and_the_others_go_on(bench, galleries, tmp_path):
+    (tmp_path / "a" / "p0_1.mp4").write_bytes(b"no video")
+    (tmp_path / "b" / "p1_2.mp4").unlink()
+    said = run(tmp_path / "a", tmp_path / "b", "-b", tmp_path / "bench", "--out", tmp_path / "r.json", fails=True)
+    assert "2 clips failed" in said
+    assert "a, p0_1" in said
+    assert "b, p1_2" in said
+    rows = json.loads((tmp_path / "r.json").read_text())
+    ids = {model: {row["id"] for row in rows if row["model"] == model} for model in "ab"}
+    assert len(ids["a"]) == len(ids["b"]) == 11
+    assert "p0_1" not in ids["a"]
+
+
+def test_a_picture_that_is_gone_is_named(bench, galleries, tmp_path):
+    (tmp_path / "bench" / "images" / "p1.png").write_bytes(b"")
+    said = run(tmp_path / "a", "-b", tmp_path / "bench", "--out", tmp_path / "r.json", fails=True)
+    assert "p1.png" in said
+
+
+def test_what_makes_no_sense_is_refused(bench, galleries, tmp_path):
+    with pytest.raises(GalleryError, match=r"two galleries are of 'a'"):
+        jobs_of([galleries[0], galleries[0]], bench, [])
+    with pytest.raises(GalleryError, match="of no item of other"):
+        jobs_of(galleries, Benchmark("other", ()), [])
+    with pytest.raises(GalleryError, match="does not remember one; say it by --benchmark"):
+        benchmark_of(galleries)
+    static = gallery_of(tmp_path / "s", "static", bench.items[:1], lambda item: moving(0))
+    with pytest.raises(GalleryError, match="like a reference"):
+        jobs_of([static], bench, [])
+    said = run(tmp_path / "a", "--out", tmp_path / "r.csv", fails=True)
+    assert not (tmp_path / "r.csv").exists(), said
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "samples.jsonl").write_text('{"value": 3}\n')
+    with pytest.raises(DamagedFileError, match="without key and values"):
+        SampleStore(folder)
+
+
+def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, galleries, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOTIONFOCAL_OFFLINE", "1")
+    monkeypatch.setenv("MOTIONFOCAL_WEIGHTS", str(tmp_path / "none"))
+    arguments = [tmp_path / "a", "-b", tmp_path / "bench", "--set", "animatebench", "--out", tmp_path / "r.json"]
+    done = CliRunner().invoke(app, ["metrics", *map(str, arguments)])
+    assert "none of these metrics can be measured here" in str(done.exception)
+    said = run(*arguments[:4], "vbench-i2v", "--out", tmp_path / "v.json", fails=True)
+    assert "metrics failed" in said
+    assert "subject_consistency" in said
+    rows = json.loads((tmp_path / "v.json").read_text())
+    assert {row["metric"] for row in rows} == {"temporal_flickering"}, "what needs no weights is measured all the same"
+
+
+# Sibling prompts, by the oracle
+
+
+@pytest.fixture(scope="module")
+def world():
+    return SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=4, texts=4)
+
+
+def of_world(folder, model, world, action_of):
+    sprites = SpritesWorld(world.world)
+    questions = {item.id: item for item in world.items()}
+    save_origin(folder, Origin(benchmark=world, sampling=SamplingSettings(), run=None))
+    for item in questions.values():
+        frames = sprites.render(item.scene, action_of(item, world.items()))
+        write_clip(folder / f"{item.id}.mp4", frames, 8, upscale=8)
+        image = item.id.split("_")[0]
+        append_jsonl(
+            folder / INDEX, asdict(GalleryRow(item.id, image, item.text, f"{item.id}.mp4", model, (32, 32), 8, 8.0))
+        )
+    return Gallery.open(folder)
+
+
+def test_siblings_a_still_video_is_at_chance_and_the_truth_is_always_right(world, tmp_path):
+    def another(item, items):
+        same = [other for other in items if other.id.split("_")[0] == item.id.split("_")[0]]
+        return same[([other.id for other in same].index(item.id) + 1) % len(same)].action
+
+    right = of_world(tmp_path / "right", "right", world, lambda item, items: item.action)
+    wrong = of_world(tmp_path / "wrong", "wrong", world, another)
+    bench = benchmark_of([right, wrong])
+    metrics = [metric for metric in metrics_of("weights-free", [right, wrong]) if metric.reads_text]
+    jobs, store = jobs_of([right, wrong], bench, metrics), SampleStore(tmp_path / "s")
+    assert measure(jobs, store) == []
+    rows = rows_of(jobs, store, [])
+    means = {(s.model, s.metric): s.estimate for s in findings_of(rows).summaries}
+    assert means["right", "sibling_accuracy"] == 1
+    assert means["wrong", "sibling_accuracy"] == 0
+    assert means["static", "sibling_accuracy"] == pytest.approx(0.25)
+    assert means["pan only", "sibling_accuracy"] <= 0.5
+    assert means["shuffled texts", "sibling_accuracy"] == pytest.approx(0.5), "one model's are right, the other's wrong"
+    assert means["right", "text_gain"] > 0.3
+    assert means["static", "text_gain"] == pytest.approx(0)
+
+
+def test_chance_on_the_benchmark_is_what_the_texts_say(ti2v_bench):
+    bench = benchmark_of([], str(ti2v_bench))
+    chance = np.mean([1 / len(bench.siblings(item)) for item in bench.items])
+    assert chance == pytest.approx(0.275, abs=5e-4)
+
+
+# What the rows say
+
+
+def test_differences_are_paired_and_adjusted():
+    rng = np.random.default_rng(0)
+    rows = []
+    for image in range(40):
+        hard = rng.normal()  # the same for all models: a paired test sees through it
+        for text in range(3):
+            item, shift = f"{image}_{text}", rng.normal(0, 0.05)
+            for model, better in (("a", 0.0), ("b", 0.1), ("c", 0.0)):
+                rows.append(Row(model, item, str(image), "m", hard + shift + better + rng.normal(0, 0.02)))
+    rows += [
+        Row("a", "alone", "99", "m", 1e6),
+        Row("a", "0_0", "0", "kind", "static"),
+        Row("b", "0_0", "0", "m2", None),
+    ]
+    found = findings_of(rows)
+    clear = {(d.a, d.b): d.is_clear for d in found.differences}
+    assert clear == {("a", "b"): True, ("a", "c"): False, ("b", "c"): True}
+    assert all(difference.n == 120 for difference in found.differences), "only what both have"
+    summary = {s.model: s for s in found.summaries}
+    assert summary["b"].low < summary["c"].estimate < summary["b"].high, "unpaired, nobody would see it"
+    assert [(c.model, c.shares) for c in found.classes] == [("a", {"static": 1.0})]
+    assert found == findings_of(rows)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(p_values):
+    adjusted = holm(p_values)
+    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
+    expected, highest = {}, 0.0
+    for rank, k in enumerate(order):
+        highest = max(highest, min(1, p_values[k] * (len(p_values) - rank)))
+        expected[k] = highest
+    assert adjusted == pytest.approx([expected[k] for k in range(len(p_values))])
+
+
+@pytest.mark.slow
+def test_a_test_that_finds_nothing_where_there_is_nothing():
+    """Of clustered values without a difference, 5 % are called one; of unclustered tests many more would be."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(300):
+        groups = np.repeat(np.arange(30), 4)
+        values = rng.normal(0, 1, 30)[groups] + rng.normal(0, 0.5, 120)
+        found.append(sign_flip_test(values, groups.astype(str).tolist(), rng, resamples=500))
+    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.09
+    mean = grouped_mean(values, groups.astype(str).tolist(), rng)
+    assert mean.low < values.mean() < mean.high
