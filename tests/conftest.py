@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+os.environ["COLUMNS"] = "200"  # the console reads it once, when it is first imported: tables do not wrap in tests
+
 
 def find_shared() -> Path | None:
     """The folder with TI2V-Bench and the golden fixtures: MOTIONFOCAL_SHARED, or ../shared beside the project."""

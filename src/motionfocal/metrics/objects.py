@@ -106,7 +106,7 @@ def camera_class(transform: NDArray[np.float64], shape: tuple[int, int]) -> tupl
         "zoom in" if zoom > 0 else "zoom out": abs(zoom) / 2,
         "roll": abs(roll) / 2,
     }
-    name, shift = max(shifts.items(), key=lambda entry: entry[1])
+    name, shift = max(((name, round(shift, 9)) for name, shift in shifts.items()), key=lambda entry: entry[1])
     return (name if shift >= _CAMERA_MOVES else "static"), shift
 
 
