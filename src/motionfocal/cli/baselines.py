@@ -16,9 +16,13 @@ def run(name: str | None) -> None:
 
 
 def _table() -> Table:
-    table = Table("name", "runs", "licence of the code", "size, frames, fps", "repository", title="baselines")
+    table = Table(title="baselines")
+    for name in ("name", "runs", "size, frames, fps"):
+        table.add_column(name, no_wrap=True)
+    for name in ("repository", "licence of the code"):
+        table.add_column(name, overflow="fold")
     for entry in BASELINES.values():
-        table.add_row(entry.name, entry.runs, entry.code_licence, _form(entry), entry.repository)
+        table.add_row(entry.name, entry.runs, _form(entry), entry.repository, entry.code_licence)
     return table
 
 

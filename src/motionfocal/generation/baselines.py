@@ -176,7 +176,7 @@ _ALL = (
         command="python sample_scripts/with_mask_sample.py --config configs/sample_i2v.yaml",
         setup=("clone the repository, with an environment of its own", "its weights, as its README says"),
         notes=(
-            "guidance 8, DDPM; 320x512, a comment in its config, is what is made here; --size 240x560 is as shipped",
+            "guidance 8, DDPM; 240x560 keeps under half of a square picture: --size 320x512, also in its config, more",
             "undone: it appends ', slow motion.' to every prompt, and takes an empty prompt from the file's name",
             "undone: clips are named by their prompts, so that equal ones overwrite each other; pictures are stretched",
         ),
