@@ -10,10 +10,12 @@ from pathlib import Path
 
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.errors import MediaError
+from motionfocal.generation.world import upscale_of
 from motionfocal.motion import HeatmapSettings, heatmap_of, overlay
 from motionfocal.video import (
     Frames,
     VideoInfo,
+    content_of,
     iter_frames,
     probe,
     read_clip,
@@ -63,7 +65,7 @@ class MediaFolder:
         if survey(source).missing:
             raise MediaError(f"{source}: the file ends early or is damaged; make or copy it again")
         info = probe(source)
-        digest = _digest(source)
+        digest = content_of(source)[:20]
         playable = info.codec in _PLAYABLE.get(source.suffix.lower(), ()) and info.pixel_format in _PIXELS
         video = f"{digest}{source.suffix.lower() if playable else '.mp4'}"
         if not (self.folder / video).is_file():
@@ -90,7 +92,7 @@ class MediaFolder:
 
         Raises MediaError when the clip cannot be read, or does not fit in memory.
         """
-        path = self.folder / _heat_name(_digest(source))
+        path = self.folder / _heat_name(content_of(source)[:20])
         if not path.is_file():
             _require_room(source, probe(source))
             clip = read_clip(source)
@@ -101,19 +103,14 @@ class MediaFolder:
         """A small JPEG of an item's picture: its name, width and height. Siblings' is made once. Raises MediaError."""
         if item.image not in self._pictures:
             pixels = item.picture()
+            times = upscale_of(min(pixels.shape[:2]))  # pixel art stays sharp, as in the clips
+            pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
             height, width = pixels.shape[:2]
-            name = (
-                f"{hashlib.sha256(pixels.tobytes() + bytes(str(pixels.shape), 'ascii')).hexdigest()[:20]}-picture.jpg"
-            )
+            name = f"{item.content[:20]}-picture.jpg"
             if not (self.folder / name).is_file():
                 write_image(self.folder / name, _within(pixels, PICTURE_SIDE), quality=85)
             self._pictures[item.image] = name, width, height
         return self._pictures[item.image]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 
 
 def _heat_name(digest: str) -> str:
