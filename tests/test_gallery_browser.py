@@ -205,12 +205,12 @@ def test_3200_clips_open_at_once_and_few_are_held(visit, large):
     assert page.troubles == []
 
 
-def test_all_clips_play_in_sync(visit, large):
-    page = visit(large, "", 1400, 700)
+def test_all_clips_play_in_sync(visit, small):
+    page = visit(small, "", 1000, 900)
     show_clips(page)
     page.wait_for_timeout(800)
     shown = page.evaluate(SHOWN, 120)
-    assert len(shown["frames"]) >= 10
+    assert len(shown["frames"]) >= 3
     assert len(shown["ticks"]) == 120
     clocks, composed = ([spread([clip[k] for clip in tick]) for tick in shown["ticks"]] for k in (0, 1))
     assert max(clocks) <= 1 / FPS + 1e-3
