@@ -70,7 +70,7 @@ def test_judgements_survive_json(name: str, preference, reasons) -> None:
     ("change", "complaint"),
     [
         ({"preference": "middle"}, "preference: Input should be 'left', 'right' or 'tie'"),
-        ({"reasons": ["prettier"]}, "reasons.0"),
+        ({"reasons": [7]}, "reasons.0"),
         ({"reasons": "object motion"}, "reasons"),
         ({"reasons": ["object motion", "object motion"]}, "each counts once"),
         ({"preference": "tie"}, "a tie has none, got object motion"),

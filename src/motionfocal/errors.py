@@ -55,3 +55,11 @@ class UnavailableError(MotionFocalError):
 
 class AnswerError(MotionFocalError):
     """A model that was asked about a clip gave no usable answer. The text names the clip, the text and the server."""
+
+
+class StudyError(MotionFocalError):
+    """A study cannot be made, opened or changed as asked. The text names what was wrong and what to do."""
+
+
+class RefusedError(StudyError):
+    """A study refuses what a browser sent: forged, stale, out of turn or malformed. The text says which."""

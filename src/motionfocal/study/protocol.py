@@ -12,8 +12,14 @@ from motionfocal.worlds.oracle import Reason
 
 Preference = Literal["left", "right", "tie"]
 
+Kind = Literal["person", "oracle", "metric", "model"]
+"""What a rater is. ``model`` is a vision-language model. People and others never stand in one table."""
+
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """The four justifications of the paper's human evaluation, in the order of its Figure 4."""
+
+OVERALL = "overall"
+"""The id of the paper's one question: which video is better over all?"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,9 @@ class Comparison:
     left_model: str
     right_model: str
 
-    def judged(self, rater: str, preference: Preference, reasons: tuple[Reason, ...] = ()) -> "Judgement":
+    def judged(
+        self, rater: str, preference: Preference, reasons: tuple[str, ...] = (), kind: Kind = "oracle"
+    ) -> "Judgement":
         """What ``rater`` said about this comparison. Raises ConfigError as ``Judgement`` does."""
         return Judgement(
             comparison=self.id,
@@ -44,15 +52,17 @@ class Comparison:
             rater=rater,
             preference=preference,
             reasons=reasons,
+            kind=kind,
         )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One rater's overall preference in one comparison, and the reasons given for it.
+    """One rater's answer to one question about one comparison, and the reasons given for it.
 
-    It carries all that the statistics need; ``comparison`` is the comparison's id. Raises ConfigError when a
-    reason is given twice, or with a tie: a reason says why one clip was chosen.
+    It carries all that the statistics need; ``comparison`` is the comparison's id, ``question`` the id of what was
+    asked, ``kind`` what the rater is. Raises ConfigError when a reason is given twice, or with a tie: a reason says
+    why one clip was chosen.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -64,7 +74,9 @@ class Judgement:
     right_model: str
     rater: str
     preference: Preference
-    reasons: tuple[Reason, ...]
+    reasons: tuple[str, ...]
+    question: str = OVERALL
+    kind: Kind = "oracle"
 
     def __post_init__(self) -> None:
         if len(set(self.reasons)) < len(self.reasons):

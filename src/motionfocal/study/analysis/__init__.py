@@ -1,0 +1,1 @@
+"""What votes add up to, and how sure that is."""

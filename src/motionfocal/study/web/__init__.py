@@ -1,0 +1,1 @@
+"""The pages of a study: for those who vote, and for those who run it."""
