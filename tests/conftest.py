@@ -1,10 +1,13 @@
 """Shared fixtures: real clips from the benchmark beside the project, and a texture to move things on."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from .postgres import postgres_server
 
 os.environ["COLUMNS"] = "200"  # the console reads it once, when it is first imported: tables do not wrap in tests
 
@@ -36,3 +39,10 @@ def golden() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server that is started for the tests."""
+    with postgres_server() as url:
+        yield url

@@ -62,4 +62,11 @@ class StudyError(MotionFocalError):
 
 
 class RefusedError(StudyError):
-    """A study refuses what a browser sent: forged, stale, out of turn or malformed. The text says which."""
+    """A study refuses what a browser sent: forged, stale, out of turn or malformed. The text says which.
+
+    ``status`` is the HTTP status that says it: 403 not allowed, 404 not there, 409 answered otherwise, 422 malformed.
+    """
+
+    def __init__(self, text: str, status: int = 403) -> None:
+        super().__init__(text)
+        self.status = status

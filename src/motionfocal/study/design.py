@@ -112,7 +112,9 @@ class StudyDesign(Settings):
     pairs: Literal["all"] | str | tuple[tuple[str, str], ...] = Field(
         "all", description="all: every two models; a model's name: it against all others; or a list of pairs."
     )
-    items: tuple[str, ...] | int | None = Field(None, description="Ids, or how many to draw; unset, all.")
+    items: Literal["common"] | int | tuple[str, ...] | None = Field(
+        None, description="Ids; how many to draw; common: those that all galleries have; unset, the whole benchmark."
+    )
     preset: Literal["motif", "emu", "own"] = Field("motif", description="What is asked; own: see questions.")
     questions: tuple[Question, ...] = Field((), max_length=3, description="Only with preset: own.")
     ties: bool = Field(False, description="Offer 'no difference'. The paper does not.")

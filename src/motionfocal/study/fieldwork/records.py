@@ -14,6 +14,9 @@ turned away after training; or by the attention checks."""
 
 ImpressionKind = Literal["pair", "check", "training"]
 
+ImpressionState = Literal["open", "answered", "surplus", "void", "expired"]
+"""open: no answer yet. expired: its lease went to another rater. The others are its vote's: answered is valid."""
+
 VoteState = Literal["valid", "surplus", "void"]
 """valid: counts. surplus: came after its lease had gone to another rater, who answered. void: its rater failed or is
 excluded."""
@@ -60,14 +63,14 @@ class ImpressionRecord(Record):
     """One showing. ``target`` is the id of a pair, a check or a training example; ``left`` and ``right`` are clips.
 
     ``first_left`` tells whether the pair's first clip stands on the left, ``instructed`` the side that an instructed
-    check asks for, ``lease`` when the task goes to others. A repeat's ``target`` is the check; ``repeats`` is the
-    impression that it shows again.
+    check asks for, ``lease`` when the task goes to others. A repeat's ``target`` is "repeat:" and the pair; ``repeats``
+    is the impression that it shows again. ``state`` is an ImpressionState.
     """
 
     __tablename__ = "impressions"
     __table_args__ = (
         UniqueConstraint("rater_id", "target", "round"),
-        Index("open_of_target", "target", "state"),
+        Index("slots", "kind", "state", "target", "lease", "first_left"),
         Index("of_rater", "rater_id", "state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -82,7 +85,7 @@ class ImpressionRecord(Record):
     first_left: Mapped[bool] = mapped_column(Boolean)
     instructed: Mapped[str] = mapped_column(String(8), default="")
     repeats: Mapped[int | None] = mapped_column(ForeignKey("impressions.id"), default=None)
-    state: Mapped[str] = mapped_column(String(12), default="open")  # open, answered
+    state: Mapped[str] = mapped_column(String(12), default="open")
     shown: Mapped[float] = mapped_column(Float)
     lease: Mapped[float] = mapped_column(Float)
 

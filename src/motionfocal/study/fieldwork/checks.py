@@ -1,0 +1,116 @@
+"""Attention checks: where they stand among a rater's tasks, what is shown, and how an answer is graded."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from motionfocal.study.design import CheckKind, Checks
+from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.plan import Study
+from motionfocal.study.protocol import Preference
+
+REPEAT = "repeat:"
+_SPACE = 3
+"""A repeat comes at least so many tasks after what it repeats."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be shown: ``target`` as in ImpressionRecord, two clips, and the impression it repeats."""
+
+    target: str
+    left: str
+    right: str
+    first_left: bool
+    instructed: str = ""
+    repeats: int | None = None
+
+
+def check_places(checks: Checks, tasks: int, seed: int) -> dict[int, CheckKind]:
+    """Which of a rater's tasks (1 is the first) are checks, and of which kind.
+
+    They are spread: each equal part of the tasks has one, anywhere in it, but the first task is none. Kinds are taken
+    in the order of the design, so that with few checks those that come first are there, and then shuffled.
+    """
+    count = min(round(checks.share * tasks), tasks - 1) if checks.kinds else 0
+    rng = np.random.default_rng([seed, 1])
+    edges = np.linspace(1, tasks, count + 1).astype(int)
+    numbers = [int(rng.integers(low, high)) + 1 for low, high in pairwise(edges)]
+    kinds = [checks.kinds[place % len(checks.kinds)] for place in range(count)]
+    return dict(zip(numbers, (kinds[place] for place in rng.permutation(count)), strict=True))
+
+
+def check_kind(study: Study, target: str) -> CheckKind:
+    """The kind of the check that an impression shows."""
+    return "repeat" if target.startswith(REPEAT) else study.plan.check(target).kind
+
+
+def draw_check(
+    session: Session, study: Study, rater: RaterRecord, kind: CheckKind, rng: np.random.Generator
+) -> Task | None:
+    """A check of this kind that the rater has not seen; None when there is none."""
+    if kind == "repeat":
+        return _repeat(session, rater, rng)
+    seen = set(session.scalars(select(ImpressionRecord.target).where(ImpressionRecord.rater_id == rater.id)))
+    left = [check for check in study.plan.checks if check.kind == kind and check.id not in seen]
+    if not left:
+        return None
+    check = left[rng.integers(len(left))]
+    first_left = bool(rng.integers(2))
+    sides = (check.first, check.second) if first_left else (check.second, check.first)
+    instructed = ("left", "right")[rng.integers(2)] if kind == "instructed" else ""
+    return Task(check.id, *sides, first_left, instructed)
+
+
+def _repeat(session: Session, rater: RaterRecord, rng: np.random.Generator) -> Task | None:
+    """One of the rater's own pairs, from some time ago, with its sides exchanged."""
+    seen = list(
+        session.scalars(
+            select(ImpressionRecord)
+            .where(ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind != "training")
+            .order_by(ImpressionRecord.id)
+        )
+    )
+    repeated = {shown.repeats for shown in seen}
+    old = [
+        shown
+        for shown in seen[: len(seen) - _SPACE + 1]
+        if shown.kind == "pair" and shown.state == "answered" and shown.id not in repeated
+    ]
+    if not old or len(seen) < _SPACE:
+        return None
+    before = old[rng.integers(len(old))]
+    return Task(f"{REPEAT}{before.target}", before.right, before.left, not before.first_left, repeats=before.id)
+
+
+def grade(session: Session, study: Study, impression: ImpressionRecord, choice: Preference) -> bool | None:
+    """Whether a check was passed; None for one on which every answer is good.
+
+    A repeat is passed by choosing the same clip again.
+    """
+    kind = check_kind(study, impression.target)
+    if kind == "identical":
+        return None
+    if kind == "instructed":
+        return choice == impression.instructed
+    if kind == "repeat":
+        before = session.scalar(select(VoteRecord).where(VoteRecord.impression_id == impression.repeats))
+        earlier = str(before.answers[0]["choice"]) if before else ""
+        return {"left": "right", "right": "left"}.get(earlier, earlier) == choice
+    chosen = {"left": impression.left, "right": impression.right}.get(choice)
+    return chosen == study.plan.check(impression.target).right
+
+
+def has_failed(session: Session, study: Study, rater: RaterRecord) -> bool:
+    """Whether a rater has failed too many of the checks that can fail him."""
+    shown = session.execute(
+        select(ImpressionRecord.target, VoteRecord.passed)
+        .join(VoteRecord, VoteRecord.impression_id == ImpressionRecord.id)
+        .where(ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind == "check")
+    )
+    checks = study.design.checks
+    grades = [bool(passed) for target, passed in shown if check_kind(study, target) in checks.fail_on]
+    return len(grades) >= 2 and sum(grades) / len(grades) < checks.pass_share

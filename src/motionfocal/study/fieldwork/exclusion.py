@@ -1,0 +1,68 @@
+"""Leave a rater out, with a reason, or take him in again. Votes are never deleted: they are void, and others vote."""
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from motionfocal.errors import StudyError
+from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.fieldwork.slots import Slots, slots
+from motionfocal.study.plan import Study
+
+
+def void_votes(session: Session, rater: RaterRecord) -> None:
+    """All votes of a rater on pairs are void, and what he has open goes to others."""
+    of_rater = (ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind == "pair")
+    session.flush()
+    session.execute(
+        update(VoteRecord)
+        .where(VoteRecord.impression_id.in_(select(ImpressionRecord.id).where(*of_rater)))
+        .values(state="void")
+    )
+    session.execute(
+        update(ImpressionRecord)
+        .where(*of_rater, ImpressionRecord.state.in_(("answered", "surplus")))
+        .values(state="void")
+    )
+    session.execute(update(ImpressionRecord).where(*of_rater, ImpressionRecord.state == "open").values(state="expired"))
+
+
+def exclude(session: Session, study: Study, rater_id: int, reason: str, by: str, now: float) -> None:
+    """Leave a rater out. Raises StudyError without a reason, and when there is no such rater."""
+    rater = _rater(session, rater_id)
+    if not reason.strip():
+        raise StudyError("an exclusion needs a reason: it is reported with the results")
+    rater.excluded = reason.strip()
+    void_votes(session, rater)
+    session.add(EventRecord(rater_id=rater_id, kind="excluded", at=now, what={"reason": rater.excluded, "by": by}))
+    session.flush()
+
+
+def include(session: Session, study: Study, rater_id: int, reason: str, by: str, now: float) -> None:
+    """Take a rater in again, also one who failed the checks; a vote whose place has been filled meanwhile is surplus.
+
+    Raises StudyError without a reason, and when there is no such rater.
+    """
+    rater = _rater(session, rater_id)
+    if not reason.strip():
+        raise StudyError("to take a rater in again needs a reason: it is reported with the results")
+    rater.excluded = ""
+    if rater.state == "failed":
+        rater.state = "finished"
+    void = session.execute(
+        select(VoteRecord, ImpressionRecord)
+        .join(ImpressionRecord, ImpressionRecord.id == VoteRecord.impression_id)
+        .where(VoteRecord.rater_id == rater_id, VoteRecord.state == "void", ImpressionRecord.kind == "pair")
+    ).all()
+    taken = slots(session, now)
+    for vote, impression in void:
+        has_place = taken.get(impression.target, Slots()).taken < study.design.votes
+        vote.state, impression.state = ("valid", "answered") if has_place else ("surplus", "surplus")
+    session.add(EventRecord(rater_id=rater_id, kind="included", at=now, what={"reason": reason.strip(), "by": by}))
+    session.flush()
+
+
+def _rater(session: Session, rater_id: int) -> RaterRecord:
+    rater = session.get(RaterRecord, rater_id)
+    if rater is None:
+        raise StudyError(f"no rater {rater_id} in this study")
+    return rater
