@@ -18,7 +18,7 @@ from motionfocal.report import (
     TrainingCurve,
 )
 from motionfocal.study import Comparison, Judgement
-from motionfocal.study.oracle import OracleRater
+from motionfocal.study.raters.oracle import OracleRater
 from motionfocal.study.statistics import comparison_table, followed_rate, rate_difference
 from motionfocal.video import write_clip, write_image
 from motionfocal.worlds import Action, SpritesSettings, SpritesWorld, WorldItem

@@ -3,9 +3,7 @@
 import base64
 import json
 import math
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import cv2
 import numpy as np
@@ -20,9 +18,11 @@ from pydantic import ValidationError
 from motionfocal.errors import AnswerError, ConfigError, ManifestError, MediaError, UnavailableError, UnknownNameError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.metrics.backbones import BackboneSettings, recipes
+from motionfocal.metrics.chat import KEY, Token, as_jpeg
 from motionfocal.metrics.scorers import ClipScorer, clip_scorer, spread
-from motionfocal.metrics.vlm_scorer import KEY, VlmScorer, VlmSettings, as_jpeg, rating, yes_probability
+from motionfocal.metrics.vlm_scorer import VlmScorer, VlmSettings, rating, yes_probability
 
+from .chat_server import said, serving
 from .tiny_backbones import TEXTS, TINY_CLIP, backbone_of, moving, sample_of, scored, tiny_clip
 
 
@@ -95,43 +95,10 @@ def test_unknown_and_offline_are_told_apart(tmp_path):
 # The server.
 
 
-class Server:
-    """Answers on 127.0.0.1 as told by ``reply(request) -> (status, body)``, and keeps what it was asked."""
-
-    def __init__(self, reply):
-        self.requests, self.headers = [], []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.requests.append(body)
-                outer.headers.append(dict(self.headers))
-                status, answer = reply(body)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
-
-            def log_message(self, *args):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-
 @pytest.fixture
 def serve():
-    servers = []
-
-    def start(reply):
-        servers.append(Server(reply))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.server.shutdown()
-        server.server.server_close()
+    with serving() as start:
+        yield start
 
 
 def question_of(request):
@@ -146,7 +113,7 @@ def yes_or_no(request):
 
 
 def number(text):
-    return lambda request: (200, {"choices": [{"message": {"content": text}}]})
+    return lambda request: said(text)
 
 
 def test_yes_or_no_by_probability(tmp_path, rng, serve, monkeypatch):
@@ -246,6 +213,6 @@ def test_reading_answers():
     for text in ("", "7.5", "-3", "101", "7 of 10"):
         with pytest.raises(ValueError, match="no number"):
             rating(text)
-    assert yes_probability([{"token": " YES", "logprob": -2}]) == 1
+    assert yes_probability([Token(token=" YES", logprob=-2)]) == 1
     with pytest.raises(ValueError, match="neither"):
-        yes_probability([{"token": "Yesterday", "logprob": 0}])
+        yes_probability([Token(token="Yesterday", logprob=0)])

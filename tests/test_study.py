@@ -18,7 +18,7 @@ from motionfocal.errors import ConfigError, DamagedFileError, GalleryError, Medi
 from motionfocal.generation.gallery import Gallery, GalleryRow
 from motionfocal.study import REASONS, Comparison, Judgement
 from motionfocal.study.judging import judge_all, pair
-from motionfocal.study.oracle import OracleRater
+from motionfocal.study.raters.oracle import OracleRater
 from motionfocal.study.statistics import comparison_table
 from motionfocal.study.storage import JudgementStore
 from motionfocal.video import write_clip

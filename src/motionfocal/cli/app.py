@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from motionfocal.cli.gallery_app import gallery_app
+from motionfocal.cli.study_app import study_app
 
 app = typer.Typer(
     name="motionfocal",
@@ -17,6 +18,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(study_app, name="study")
 
 
 @app.command()

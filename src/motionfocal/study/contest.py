@@ -15,8 +15,8 @@ from motionfocal.intervals import Interval
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
-from motionfocal.study.oracle import OracleRater
 from motionfocal.study.protocol import Judgement
+from motionfocal.study.raters.oracle import OracleRater
 from motionfocal.study.statistics import ComparisonRow, comparison_table, followed_rate, mcnemar, rate_difference
 from motionfocal.study.storage import JudgementStore
 from motionfocal.worlds import SpritesWorld

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motionfocal.errors import GalleryError, MediaError
+from motionfocal.errors import AnswerError, GalleryError, MediaError
 from motionfocal.study.protocol import Comparison, Judgement, Rater
 from motionfocal.study.storage import JudgementStore
 
@@ -21,7 +21,7 @@ class Failure:
     """A comparison that could not be judged, and why."""
 
     comparison: Comparison
-    error: MediaError
+    error: MediaError | AnswerError | GalleryError
 
 
 @dataclass(frozen=True)

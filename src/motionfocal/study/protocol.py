@@ -1,7 +1,7 @@
 """The nouns of a study: what is compared, who compares, and what was said."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, get_args
 
@@ -27,7 +27,8 @@ class Comparison:
     """Two clips made from the same first frame and text, side by side.
 
     ``id`` names the two clips, whichever stands on the left. ``image`` is the group of the item: items that
-    share a picture are not independent. ``left`` and ``right`` are video files.
+    share a picture are not independent. ``left`` and ``right`` are video files, ``picture`` is the file of the first
+    frame that both were given, for raters that are shown it.
     """
 
     id: str
@@ -38,9 +39,19 @@ class Comparison:
     right: Path
     left_model: str
     right_model: str
+    picture: Path | None = None
+
+    def exchanged(self) -> "Comparison":
+        """The same two clips with the sides exchanged."""
+        return replace(self, left=self.right, right=self.left, left_model=self.right_model, right_model=self.left_model)
 
     def judged(
-        self, rater: str, preference: Preference, reasons: tuple[str, ...] = (), kind: Kind = "oracle"
+        self,
+        rater: str,
+        preference: Preference,
+        reasons: tuple[str, ...] = (),
+        kind: Kind = "oracle",
+        question: str = OVERALL,
     ) -> "Judgement":
         """What ``rater`` said about this comparison. Raises ConfigError as ``Judgement`` does."""
         return Judgement(
@@ -52,6 +63,7 @@ class Comparison:
             rater=rater,
             preference=preference,
             reasons=reasons,
+            question=question,
             kind=kind,
         )
 

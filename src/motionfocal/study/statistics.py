@@ -4,8 +4,6 @@ Shares are in [0, 1], intervals at 95 %. Items that share an image are not indep
 vote shares and of differences come from a bootstrap that draws whole images; its generator is passed in.
 """
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from motionfocal.errors import ConfigError, ShapeError
+from motionfocal.errors import ShapeError
 from motionfocal.intervals import Interval, grouped_mean, wilson
+from motionfocal.study.analysis.scores import baseline_of, item_outcomes, ti2v_score, vote_outcomes
 from motionfocal.study.protocol import REASONS, Judgement
 from motionfocal.worlds.oracle import Reason
 
@@ -44,18 +43,6 @@ def followed_rate(followed: Sequence[bool]) -> Interval:
     return wilson(sum(followed), len(followed))
 
 
-def ti2v_score(judgements: Sequence[Judgement], model: str) -> Interval:
-    """The paper's TI2V score: the share of items whose majority of votes prefers ``model``.
-
-    An item without a majority counts one half (the paper has five votes an item and no ties). The interval
-    is Wilson's, which takes items for independent; where a half is left, it spans those of the whole counts
-    below and above. Raises ConfigError unless the judgements compare ``model`` with one other.
-    """
-    outcomes = _item_outcomes(judgements, model)
-    wins, n = sum(outcomes.values()), len(outcomes)
-    return Interval(wins / n, wilson(math.floor(wins), n).low, wilson(math.ceil(wins), n).high)
-
-
 def vote_score(
     judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
 ) -> Interval:
@@ -63,9 +50,7 @@ def vote_score(
 
     Raises ConfigError as ``ti2v_score`` does.
     """
-    _baseline(judgements, model)
-    values = [_outcome(_sign(judgement, model)) for judgement in judgements]
-    return grouped_mean(values, [judgement.image for judgement in judgements], rng, resamples)
+    return grouped_mean(vote_outcomes(judgements, model), [judgement.image for judgement in judgements], rng, resamples)
 
 
 def reason_shares(judgements: Sequence[Judgement], model: str) -> dict[Reason, tuple[float, float]]:
@@ -73,7 +58,7 @@ def reason_shares(judgements: Sequence[Judgement], model: str) -> dict[Reason, t
 
     The rest of the votes did not give that reason. Raises ConfigError as ``ti2v_score`` does.
     """
-    baseline = _baseline(judgements, model)
+    baseline = baseline_of(judgements, model)
 
     def share(chosen: str, reason: Reason) -> float:
         votes = sum(j.preferred == chosen and reason in j.reasons for j in judgements)
@@ -86,8 +71,8 @@ def comparison_table(
     judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
 ) -> ComparisonRow:
     """All that Figure 4 says of ``model`` against one baseline. Raises ConfigError as ``ti2v_score`` does."""
-    baseline = _baseline(judgements, model)
-    outcomes = _item_outcomes(judgements, model)
+    baseline = baseline_of(judgements, model)
+    outcomes = item_outcomes(judgements, model)
     return ComparisonRow(
         model=model,
         baseline=baseline,
@@ -125,37 +110,6 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
     return float(binomtest(only_first, differing).pvalue) if differing else 1.0
-
-
-def _baseline(judgements: Sequence[Judgement], model: str) -> str:
-    """The one other model in the judgements."""
-    pairs = {frozenset((j.left_model, j.right_model)) for j in judgements}
-    others = {other for models in pairs for other in models - {model}}
-    if len(others) != 1 or any(len(models) != 2 for models in pairs):
-        seen = ", ".join(sorted(" / ".join(sorted(models)) for models in pairs)) or "nothing"
-        raise ConfigError(f"model: needs judgements of {model!r} against one other model, got {seen}")
-    return others.pop()
-
-
-def _sign(judgement: Judgement, model: str) -> int:
-    """+1 for a vote for ``model``, -1 against, 0 for a tie."""
-    if judgement.preferred is None:
-        return 0
-    return 1 if judgement.preferred == model else -1
-
-
-def _outcome(margin: int) -> float:
-    """1 for a lead, 0 for a deficit, 1/2 for neither."""
-    return (1 + int(np.sign(margin))) / 2
-
-
-def _item_outcomes(judgements: Sequence[Judgement], model: str) -> dict[str, float]:
-    """What the majority of each item's votes says for ``model``: 1, 0, or 1/2 when there is none."""
-    _baseline(judgements, model)
-    margins: dict[str, int] = defaultdict(int)
-    for judgement in judgements:
-        margins[judgement.item] += _sign(judgement, model)
-    return {item: _outcome(margin) for item, margin in margins.items()}
 
 
 def _paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

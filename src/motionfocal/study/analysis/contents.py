@@ -15,8 +15,9 @@ class ReasonShares:
     """A reason in the votes for the model, and in those for the baseline.
 
     ``model`` and ``baseline`` are shares of all votes (the columns of the paper's Figure 4); the ``by_majority`` ones
-    are shares of items on which most of those who voted for that side gave the reason. ``alpha`` is Krippendorff's, of
-    the raters of an item on whether the reason applies (given by the chosen side, or not), NaN where nobody disagreed.
+    are shares of all items: those that the side won, and most of its votes there gave the reason. ``alpha`` is
+    Krippendorff's, of the raters of an item who chose a side, on whether the reason applies; NaN where all say the same
+    of all items.
     """
 
     model: Interval
@@ -65,8 +66,9 @@ class ComparisonRow:
 
     ``ti2v_score`` is the paper's: the share of items whose majority prefers the model, Wilson's interval; an item
     without a majority counts one half. ``ti2v_score_by_image`` is the same with an interval that draws whole images.
-    ``vote_score`` is the share of votes, a tie counting one half, with an interval that draws items and raters;
+    ``vote_score`` is the share of votes, a tie counting one half, with a two-way (item x rater) interval;
     ``vote_score_naive`` is the same with Wilson's interval, which takes votes for independent and is too narrow.
+    ``wins``, ``losses`` and ``ties`` count votes, ``tied_items`` the items without a majority.
     ``p_value`` tests that items are won as often as lost (sign test, exact); ``p_holm`` is adjusted for all rows of
     the table.
     """

@@ -38,6 +38,11 @@ class VoteRow:
     state: str = ""
     excluded: str = ""
 
+    @property
+    def counts(self) -> bool:
+        """Whether an analysis takes it: a vote of unknown state does."""
+        return self.state in ("", "valid")
+
 
 @dataclass(frozen=True)
 class CheckRow:

@@ -130,7 +130,7 @@ def _check_together(judgements: list[Judgement], wheres: list[str]) -> None:
             raise ManifestError(f"{where}: item {judgement.item} has image {judgement.image}, and {image} before")
         kind = kinds.setdefault(judgement.rater, judgement.kind)
         if kind != judgement.kind:
-            raise ManifestError(f"{where}: rater {judgement.rater} is a {judgement.kind}, and a {kind} before")
+            raise ManifestError(f"{where}: rater {judgement.rater} is of kind {judgement.kind}, and {kind} before")
         order = () if kind == "person" else (judgement.left_model,)
         vote = (judgement.rater, judgement.question, judgement.comparison, *order)
         if vote in seen:

@@ -86,22 +86,25 @@ def _repeat(session: Session, rater: RaterRecord, rng: np.random.Generator) -> T
     return Task(f"{REPEAT}{before.target}", before.right, before.left, not before.first_left, repeats=before.id)
 
 
-def grade(session: Session, study: Study, impression: ImpressionRecord, choice: Preference) -> bool | None:
-    """Whether a check was passed; None for one on which every answer is good.
+def right_side(session: Session, study: Study, impression: ImpressionRecord) -> str:
+    """The side that ought to be chosen in a check: "left", "right", or "" where every answer is good.
 
-    A repeat is passed by choosing the same clip again.
+    Of a repeat it is the clip that was chosen before ("tie" if none was).
     """
-    kind = check_kind(study, impression.target)
-    if kind == "identical":
-        return None
-    if kind == "instructed":
-        return choice == impression.instructed
-    if kind == "repeat":
+    if impression.repeats is not None:
         before = session.scalar(select(VoteRecord).where(VoteRecord.impression_id == impression.repeats))
         earlier = str(before.answers[0]["choice"]) if before else ""
-        return {"left": "right", "right": "left"}.get(earlier, earlier) == choice
-    chosen = {"left": impression.left, "right": impression.right}.get(choice)
-    return chosen == study.plan.check(impression.target).right
+        return {"left": "right", "right": "left"}.get(earlier, earlier)
+    if impression.instructed:
+        return impression.instructed
+    right = study.plan.check(impression.target).right
+    return {impression.left: "left", impression.right: "right"}.get(right, "")
+
+
+def grade(session: Session, study: Study, impression: ImpressionRecord, choice: Preference) -> bool | None:
+    """Whether a check was passed; None for one on which every answer is good."""
+    right = right_side(session, study, impression)
+    return choice == right if right else None
 
 
 def has_failed(session: Session, study: Study, rater: RaterRecord) -> bool:

@@ -1,6 +1,8 @@
 """Leave a rater out, with a reason, or take him in again. Votes are never deleted: they are void, and others vote."""
 
-from sqlalchemy import select, update
+import secrets
+
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from motionfocal.errors import StudyError
@@ -58,6 +60,23 @@ def include(session: Session, study: Study, rater_id: int, reason: str, by: str,
         has_place = taken.get(impression.target, Slots()).taken < study.design.votes
         vote.state, impression.state = ("valid", "answered") if has_place else ("surplus", "surplus")
     session.add(EventRecord(rater_id=rater_id, kind="included", at=now, what={"reason": reason.strip(), "by": by}))
+    session.flush()
+
+
+def forget(session: Session, name: str, now: float) -> None:
+    """Erase what could lead to a rater who withdraws; the votes stay as void, so that the study's counts hold.
+
+    Raises StudyError when there is no such rater.
+    """
+    rater = session.scalar(select(RaterRecord).where(RaterRecord.name == name))
+    if rater is None:
+        raise StudyError(f"no rater {name!r} in this study")
+    rater.excluded = "withdrew"
+    void_votes(session, rater)
+    rater.key, rater.session = f"forgotten-{secrets.token_hex(8)}", {}
+    session.execute(update(VoteRecord).where(VoteRecord.rater_id == rater.id).values(comment="", device={}))
+    session.execute(delete(EventRecord).where(EventRecord.rater_id == rater.id))
+    session.add(EventRecord(rater_id=rater.id, kind="forgotten", at=now, what={}))
     session.flush()
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from motionfocal.study.analysis.export import CheckRow, VoteRow
-from motionfocal.study.fieldwork.checks import check_kind
+from motionfocal.study.fieldwork.checks import check_kind, right_side
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Judgement, Kind, Preference
@@ -68,7 +68,7 @@ def check_rows(session: Session, study: Study) -> list[CheckRow]:
                     check="training" if example else check_kind(study, impression.target),
                     item=study.plan.clip(impression.left).item if not example else example.item,
                     choice=str(vote.answers[0]["choice"]),
-                    right=example.better if example else _right_side(session, study, impression),
+                    right=example.better if example else right_side(session, study, impression),
                     passed=vote.passed,
                     number=impression.number,
                     received=vote.received,
@@ -119,15 +119,3 @@ def _judgements(study: Study, found: _Answered) -> list[Judgement]:
         )
         for said in vote.answers
     ]
-
-
-def _right_side(session: Session, study: Study, impression: ImpressionRecord) -> str:
-    """The side that ought to be chosen in a check, "" where every answer is good."""
-    if impression.repeats is not None:
-        before = session.scalar(select(VoteRecord).where(VoteRecord.impression_id == impression.repeats))
-        choice = str(before.answers[0]["choice"]) if before else ""
-        return {"left": "right", "right": "left"}.get(choice, choice)
-    if impression.instructed:
-        return impression.instructed
-    right = study.plan.check(impression.target).right
-    return {impression.left: "left", impression.right: "right"}.get(right, "")

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from motionfocal.errors import GalleryError, MediaError
+from motionfocal.errors import GalleryError, MediaError, StudyError
+from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Comparison, Judgement
 from motionfocal.video import read_clip
 from motionfocal.worlds import SpritesWorld, WorldItem
+from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import Measurement, SpritesOracle, reasons_for
 
 
@@ -47,3 +49,18 @@ class OracleRater:
                 raise MediaError(f"{path}: has {len(frames)} frames, the world's clips have {settings.frames}")
             self._measured[path] = self._oracle.measure(frames, self._items[item])
         return self._measured[path]
+
+
+def oracle_of(study: Study, benchmark: SpritesBenchmark) -> OracleRater:
+    """The oracle of the world that a study's items are of; its galleries' ``load_origin`` has the benchmark.
+
+    Raises StudyError when the study's form leaves other clips than the world's: more or fewer frames, or a part of the
+    picture (a world's clips are square).
+    """
+    form, world = study.design.form, benchmark.world
+    if (form.frames, form.width) != (world.frames, form.height):
+        raise StudyError(
+            f"form: the oracle needs square clips of {world.frames} frames, as its world has; the study's are"
+            f" {form.height}x{form.width}, {form.frames} frames; create it with form: {{frames: {world.frames}}}"
+        )
+    return OracleRater(SpritesWorld(world), {item.id: item for item in benchmark.items()})

@@ -1,0 +1,212 @@
+"""``motionfocal study``: make a study, serve it, invite raters, watch it, and take out what is in it."""
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.progress import TaskID
+from rich.table import Table
+from sqlalchemy import select
+
+from motionfocal.cli.console import console, progress_bar
+from motionfocal.errors import StudyError
+from motionfocal.intervals import Interval
+from motionfocal.jsonl import rewrite_jsonl
+from motionfocal.study.analysis.export import write_checks, write_codebook, write_votes
+from motionfocal.study.create import create_study
+from motionfocal.study.crowds import mturk
+from motionfocal.study.design import load_design
+from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.exclusion import forget
+from motionfocal.study.fieldwork.monitor import overview
+from motionfocal.study.fieldwork.overview import Overview
+from motionfocal.study.fieldwork.people import invite
+from motionfocal.study.fieldwork.records import EventRecord, RaterRecord
+from motionfocal.study.fieldwork.votes_of import check_rows, left_out, vote_rows
+from motionfocal.study.plan import DATABASE, PLAN, Study
+from motionfocal.study.web.admin_auth import set_password
+from motionfocal.study.web.context import ServerSettings
+from motionfocal.video.files import replacing
+
+
+@contextmanager
+def opened(folder: Path, url: str | None) -> Iterator[tuple[Study, Database]]:
+    """A study and its database."""
+    study = Study.open(folder)
+    database = Database(url or study.database)
+    try:
+        database.belong_to(study.plan.fingerprint())
+        yield study, database
+    finally:
+        database.close()
+
+
+def run_create(design: Path, out: Path) -> None:
+    """Make a study, with a bar for each part of the work."""
+    with progress_bar() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, note="")
+            progress.update(tasks[what], completed=done, total=total)
+
+        study = create_study(load_design(design), out, report)
+    plan, asked = study.plan, study.design
+    console.print(
+        f"{out}: {' against '.join(plan.models) if len(plan.models) == 2 else f'{len(plan.models)} models'},"
+        f" {len(plan.shown)} items, {len(plan.pairs)} pairs, {asked.votes} votes each:"
+        f" {len(plan.pairs) * asked.votes} votes; fingerprint {plan.fingerprint()}"
+    )
+    console.print(f"next: motionfocal study serve {out}, and motionfocal study invite {out} 1", highlight=False)
+
+
+def run_serve(
+    folder: Path,
+    url: str | None,
+    host: str,
+    port: int,
+    public_url: str,
+    proxies: Sequence[str],
+    frames: Sequence[str],
+    *,
+    sandbox: bool,
+) -> None:
+    """Serve until interrupted."""
+    from motionfocal.study.web.app import create_app
+    from motionfocal.study.web.serving import server_of
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = ServerSettings(
+        public_url=public_url, proxies=tuple(proxies), frame_ancestors=tuple(frames), sandbox=sandbox
+    )
+    with opened(folder, url) as (study, database):
+        app = create_app(study, database, settings=settings)
+        where = public_url or f"http://{host}:{port}"
+        admin = f"{where}/admin" if study.secrets.admin else f"off; motionfocal study password {folder}"
+        console.print(f"{study.plan.name}: {where}   admin pages: {admin}", highlight=False)
+        console.file.flush()
+        server_of(app, settings, host=host, port=port).run()
+
+
+def run_password(folder: Path, password: str) -> None:
+    """Set the admin pages' password."""
+    set_password(folder, password)
+    console.print(f"{folder}: the admin pages have a new password; start the server again")
+
+
+def run_invite(folder: Path, count: int, url: str | None, where: str, days: float | None, label: str) -> None:
+    """Print new links, one a line."""
+    now = time.time()
+    with opened(folder, url) as (_, database), database.write() as session:
+        expires = None if days is None else now + 86_400 * days
+        for made in invite(session, count, now, expires=expires, label=label):
+            print(f"{where.rstrip('/')}/join/{made.code}")  # noqa: T201 - plain, for a mail or a file
+
+
+def run_mturk(folder: Path, count: int, where: str, batch: int, *, production: bool) -> None:
+    """Put up a HIT."""
+    study = Study.open(folder)
+    hit = mturk.post(mturk.connect(sandbox=not production), study, where, count, batch=batch)
+    console.print(f"HIT {hit.id} ({hit.status}): {hit.wanted} assignments, {hit.available} open, {hit.completed} done")
+
+
+def run_status(folder: Path, url: str | None) -> None:
+    """Print what the admin page shows first."""
+    with opened(folder, url) as (study, database), database.read() as session:
+        found = overview(session, study, time.time(), np.random.default_rng(study.design.seed))
+    _print_status(study, found)
+
+
+def run_export(folder: Path, out: Path, url: str | None) -> None:
+    """Write all tables."""
+    with opened(folder, url) as (study, database), database.read() as session:
+        votes, checks, excluded = vote_rows(session, study), check_rows(session, study), left_out(session)
+        raters = list(session.scalars(select(RaterRecord).order_by(RaterRecord.id)))
+        events = list(session.scalars(select(EventRecord).order_by(EventRecord.id)))
+    names = {rater.id: rater.name for rater in raters}
+    write_votes([row for row in votes if row.counts], out)
+    write_votes([row for row in votes if not row.counts], out, "left_out")
+    write_checks(checks, out)
+    write_codebook(out)
+    rewrite_jsonl(
+        out / "events.jsonl",
+        (
+            {"rater": names.get(event.rater_id or 0, ""), "kind": event.kind, "at": event.at, "what": event.what}
+            for event in events
+        ),
+    )
+    about = {
+        "design": study.design.model_dump(mode="json"),
+        "plan": study.plan.fingerprint(),
+        "excluded": excluded,
+        "raters": [
+            {"rater": r.name, "source": r.source, "state": r.state, "seed": r.seed, "consent": r.consent}
+            for r in raters
+        ],
+    }
+    with replacing(out / "study.json") as partial:
+        partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    counted = sum(row.counts for row in votes)
+    console.print(f"{out}: {counted} votes that count, {len(votes) - counted} that do not, {len(checks)} checks")
+
+
+def run_backup(folder: Path, out: Path) -> None:
+    """Copy the SQLite file, consistent although it may be written to."""
+    source = Study.open(folder).folder / DATABASE
+    if not source.is_file():
+        raise StudyError(f"{source}: no SQLite database here; for PostgreSQL use pg_dump")
+    if out.exists():
+        raise StudyError(f"{out}: is there already; give a new file")
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(out)) as copy:
+        original.backup(copy)
+    console.print(f"{out}: the votes; a study that is to be restored also needs {folder}/{PLAN} and its clips")
+
+
+def run_forget(folder: Path, rater: str, url: str | None) -> None:
+    """Erase a rater's traces."""
+    with opened(folder, url) as (_, database), database.write() as session:
+        forget(session, rater, time.time())
+    console.print(f"{rater}: forgotten; the votes are void")
+
+
+def shown_share(share: Interval) -> str:
+    """A share with its interval, in per cent."""
+    return f"{100 * share.estimate:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def _print_status(study: Study, found: Overview) -> None:
+    """Pairs of models with their scores so far, then people, checks and cost in a few lines."""
+    scores = {(score.model, score.baseline): score for asked in found.questions[:1] for score in asked.scores}
+    table = Table("models", "votes", "pairs of clips done", "out now", "TI2V score so far", title=study.plan.name)
+    for pair in found.pairs:
+        score = scores.get((pair.model, pair.baseline))
+        shown = shown_share(score.ti2v_score) if score else ""
+        table.add_row(
+            f"{pair.model} / {pair.baseline}",
+            f"{pair.votes} of {pair.wanted}",
+            f"{pair.complete} of {pair.pairs}",
+            str(pair.leases),
+            shown,
+        )
+    console.print(table)
+    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in found.screening.states.items())
+    console.print(f"people: {states or 'none yet'}; {found.needed} more are needed")
+    for check in found.checks:
+        graded = f"{check.passed} passed, {check.failed} failed" if check.passed + check.failed else "not graded"
+        console.print(f"check {check.kind}: {graded}")
+    if found.time:
+        console.print(
+            f"time on a task: {found.time.median:.0f} s [{found.time.lower:.0f}, {found.time.upper:.0f}] (quartiles)"
+        )
+    if found.pay and found.pay.expected_cost is not None:
+        pay = found.pay
+        console.print(f"pay: {pay.cost:.2f} {pay.currency} so far, {pay.expected_cost:.2f} in all, without fees")
+    for rater in found.machines:
+        console.print(f"{rater.name}: {rater.votes} judgements")
+    console.print("The number of votes is fixed before a study: do not stop on a good score.")

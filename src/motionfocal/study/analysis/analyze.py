@@ -1,0 +1,206 @@
+"""From votes to all that is said about them, and its file: ``analysis.json``, which is read back without loss."""
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import get_args, get_origin, get_type_hints
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from motionfocal.errors import ConfigError, DamagedFileError
+from motionfocal.intervals import LEVEL
+from motionfocal.study.analysis.agreement import agreement_of, unit_of
+from motionfocal.study.analysis.contents import Agreement, AgreementWithPeople, Analysis, ComparisonRow, Ranking, Table
+from motionfocal.study.analysis.orders import Settled, settle, with_people
+from motionfocal.study.analysis.ranking import rank
+from motionfocal.study.analysis.raters import rater_rows
+from motionfocal.study.analysis.rows import comparison_rows
+from motionfocal.study.analysis.sides import UNDEFINED, consistency, side_bias
+from motionfocal.study.protocol import Judgement, Kind
+from motionfocal.video.files import replacing
+
+Repeat = tuple[Judgement, Judgement]
+"""A rater's first and second answer to a pair that was shown again with sides exchanged."""
+
+_KINDS: tuple[str, ...] = get_args(Kind)
+
+_LIBRARIES = ("motionfocal", "numpy", "scipy")
+
+
+def analyze(
+    judgements: Sequence[Judgement],
+    name: str,
+    *,
+    model: str | None = None,
+    repeats: Sequence[Repeat] = (),
+    excluded: Mapping[str, str] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Analysis:
+    """All tables of a study, one a question and kind of rater, people first; equal votes give an equal analysis.
+
+    ``judgements`` are the votes that count; ``excluded`` names the raters whose votes do not, and why. ``model`` is the
+    one that the others are baselines of; without it, see ``rows.comparison_rows``. Raters that are no people must have
+    judged each pair in both orders: what changed with the order is an abstention.
+
+    Raises:
+        ConfigError: there is no vote, or what is no person judged a pair in one order only; the text names it.
+        UnknownNameError: a table has no votes on ``model``.
+    """
+    if not judgements:
+        raise ConfigError("analysis: there are no votes")
+    tables, agreements = [], []
+    for question in dict.fromkeys(judgement.question for judgement in judgements):
+        asked = [judgement for judgement in judgements if judgement.question == question]
+        people = [judgement for judgement in asked if judgement.kind == "person"]
+        for kind in (kind for kind in get_args(Kind) if any(judgement.kind == kind for judgement in asked)):
+            # A generator of its own: a table's figures do not depend on which others there are.
+            rng = np.random.default_rng([seed, _KINDS.index(kind), *question.encode()])
+            if kind == "person":
+                again = [repeat for repeat in repeats if (repeat[0].question, repeat[0].kind) == (question, kind)]
+                tables.append(_table_of_people(people, model, again, rng, resamples))
+                continue
+            answers = [judgement for judgement in asked if judgement.kind == kind]
+            settled = settle(answers)
+            tables.append(_table_of_others(answers, settled, model, rng, resamples))
+            agreements += _against_people(settled, people, rng, resamples)
+    return Analysis(
+        name=name,
+        tables=tuple(sorted(tables, key=lambda table: table.kind != "person")),
+        with_people=tuple(agreements),
+        excluded=dict(sorted((excluded or {}).items())),
+        settings={
+            "model": model,
+            "seed": seed,
+            "resamples": resamples,
+            "level": LEVEL,
+            "versions": {"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
+        },
+    )
+
+
+def write_analysis(analysis: Analysis, path: Path) -> None:
+    """Write an analysis as JSON, field by field, NaN and infinity as null. Raises MediaError when it cannot be."""
+    with replacing(path) as partial:
+        text = json.dumps(_finite(asdict(analysis)), indent=1, allow_nan=False, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_analysis(path: Path) -> Analysis:
+    """What ``write_analysis`` wrote; a null that stands for a number is NaN.
+
+    Raises:
+        DamagedFileError: no such file, or none of ours; the text names the field.
+    """
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path}: cannot be read as an analysis: {error}") from error
+    try:
+        return TypeAdapter(Analysis).validate_python(_with_nan(Analysis, written))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DamagedFileError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _table_of_people(
+    votes: Sequence[Judgement],
+    model: str | None,
+    repeats: Sequence[Repeat],
+    rng: np.random.Generator,
+    resamples: int,
+) -> Table:
+    rows = comparison_rows(votes, model, rng, resamples)
+    return Table(
+        question=votes[0].question,
+        kind=votes[0].kind,
+        rows=rows,
+        mean_score=_mean_score(rows),
+        agreement=agreement_of(votes, rng, resamples),
+        side=side_bias(votes, rng, resamples),
+        consistency=consistency(repeats),
+        ranking=rank(votes),
+        raters=rater_rows(votes),
+    )
+
+
+def _table_of_others(
+    answers: Sequence[Judgement], settled: Settled, model: str | None, rng: np.random.Generator, resamples: int
+) -> Table:
+    """A table of settled answers; what it says of sides is of all answers, in both orders."""
+    kept = settled.judgements
+    rows = comparison_rows(kept, model, rng, resamples) if kept else ()
+    left = {row.rater: row.left for row in rater_rows(answers)}
+    return Table(
+        question=answers[0].question,
+        kind=answers[0].kind,
+        rows=tuple(_with_side_of(answers, row, rng, resamples) for row in rows),
+        mean_score=_mean_score(rows),
+        agreement=agreement_of(kept, rng, resamples) if kept else Agreement(*(UNDEFINED,) * 4, splits={}),
+        side=side_bias(answers, rng, resamples),
+        consistency=consistency(()),
+        ranking=rank(kept, sides=False) if kept else Ranking((), None, None, connected=False, cycles=0),
+        raters=tuple(replace(row, left=left[row.rater]) for row in rater_rows(kept)),
+        abstained=len(settled.abstained),
+        flips=settled.flips,
+    )
+
+
+def _with_side_of(
+    answers: Sequence[Judgement], row: ComparisonRow, rng: np.random.Generator, resamples: int
+) -> ComparisonRow:
+    pair = {row.model, row.baseline}
+    of_pair = [answer for answer in answers if {answer.left_model, answer.right_model} == pair]
+    return replace(row, side=side_bias(of_pair, rng, resamples))
+
+
+def _against_people(
+    settled: Settled, people: Sequence[Judgement], rng: np.random.Generator, resamples: int
+) -> list[AgreementWithPeople]:
+    """Each rater that judged something of what people did, against their majority."""
+    seen = {unit_of(judgement) for judgement in people}
+    answers = (*settled.judgements, *settled.abstained)
+    raters = sorted({answer.rater for answer in answers if unit_of(answer) in seen})
+    return [with_people(_only(settled, rater), people, rng, resamples) for rater in raters]
+
+
+def _only(settled: Settled, rater: str) -> Settled:
+    kept = tuple(judgement for judgement in settled.judgements if judgement.rater == rater)
+    return replace(settled, judgements=kept, abstained=tuple(j for j in settled.abstained if j.rater == rater))
+
+
+def _mean_score(rows: Sequence[ComparisonRow]) -> float:
+    return sum(row.ti2v_score.estimate for row in rows) / len(rows) if rows else math.nan
+
+
+def _finite(value: object) -> object:
+    """The same with null for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(kind: object, value: object) -> object:
+    """The same with NaN for each null where ``kind`` wants a number and not nothing."""
+    inner = get_args(kind)
+    if kind is float and value is None:
+        return math.nan
+    if isinstance(kind, UnionType):
+        (wanted,) = set(inner) - {NoneType}
+        return None if value is None else _with_nan(wanted, value)
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        return [_with_nan(inner[0], one) for one in value]
+    if isinstance(value, dict) and get_origin(kind) is dict:
+        return {key: _with_nan(inner[1], one) for key, one in value.items()}
+    if isinstance(value, dict) and isinstance(kind, type) and is_dataclass(kind):
+        kinds = get_type_hints(kind)
+        return {key: _with_nan(kinds.get(key), one) for key, one in value.items()}
+    return value

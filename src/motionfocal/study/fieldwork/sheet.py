@@ -1,0 +1,88 @@
+"""One rater in full, for whoever must decide about a rater."""
+
+from collections import Counter
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from motionfocal.errors import StudyError
+from motionfocal.study.fieldwork.answered import answered
+from motionfocal.study.fieldwork.checks import REPEAT, check_kind
+from motionfocal.study.fieldwork.monitor import rater_rows
+from motionfocal.study.fieldwork.overview import AnsweredTask, Noted, RaterSheet, Said
+from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.plan import Study
+
+
+def rater_sheet(session: Session, study: Study, rater_id: int) -> RaterSheet:
+    """Everything about a rater. Raises StudyError when there is no such rater."""
+    rater = session.get(RaterRecord, rater_id)
+    if rater is None:
+        raise StudyError(f"rater {rater_id}: there is none with this number")
+    raters = session.scalars(select(RaterRecord)).all()
+    rows = rater_rows(study, raters, answered(session, study))
+    tasks = session.execute(
+        select(ImpressionRecord, VoteRecord)
+        .join(VoteRecord, VoteRecord.impression_id == ImpressionRecord.id)
+        .where(ImpressionRecord.rater_id == rater_id)
+        .order_by(VoteRecord.id)
+    )
+    events = session.scalars(select(EventRecord).where(EventRecord.rater_id == rater_id).order_by(EventRecord.id)).all()
+    of_study = [event for event in events if _is_of_study(event)]
+    return RaterSheet(
+        rater=next(row for row in rows if row.id == rater_id),
+        tasks=tuple(_task(study, impression, vote) for impression, vote in tasks),
+        events=Counter(event.kind for event in events if not _is_of_study(event)),
+        history=tuple(Noted(event.kind, event.at, event.what) for event in of_study),
+    )
+
+
+def _task(study: Study, impression: ImpressionRecord, vote: VoteRecord) -> AnsweredTask:
+    what = check_kind(study, impression.target) if impression.kind == "check" else impression.kind
+    return AnsweredTask(
+        number=impression.number,
+        what=what,
+        text=study.plan.item(_item(study, impression)).text,
+        instructed=impression.instructed,
+        left=_shown(study, impression, impression.left),
+        right=_shown(study, impression, impression.right),
+        said=tuple(
+            Said(str(answer["question"]), str(answer["choice"]), tuple(cast(list[str], answer.get("reasons", []))))
+            for answer in vote.answers
+        ),
+        passed=vote.passed,
+        state=vote.state,
+        flags=tuple(vote.flags),
+        comment=vote.comment,
+        received=vote.received,
+        took=vote.took,
+        active=vote.active,
+        plays_left=vote.plays_left,
+        plays_right=vote.plays_right,
+        device=vote.device,
+    )
+
+
+def _item(study: Study, impression: ImpressionRecord) -> str:
+    """The item that an impression was about."""
+    plan, target = study.plan, impression.target
+    if impression.kind == "training":
+        return next(example.item for example in plan.training if example.id == target)
+    if impression.kind == "check" and not target.startswith(REPEAT):
+        return plan.check(target).item
+    return plan.pair(target.removeprefix(REPEAT)).item
+
+
+def _shown(study: Study, impression: ImpressionRecord, clip: str) -> str:
+    """What stood on a side: a model's clip, or one that was made to be worse."""
+    if not clip:
+        return ""
+    found = study.plan.clip(clip)
+    of_another = "" if found.item == _item(study, impression) else " (another item)"
+    return f"{found.model or 'made for a check'}{of_another}"
+
+
+def _is_of_study(event: EventRecord) -> bool:
+    """What was done to a rater, and not what the rater's browser tells."""
+    return event.kind in ("excluded", "included", "failed", "forgotten")

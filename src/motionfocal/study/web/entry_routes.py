@@ -1,0 +1,104 @@
+"""The ways in: an invitation, Mechanical Turk, Prolific; and the addresses that need no rater."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import StringConstraints
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from motionfocal.errors import RefusedError
+from motionfocal.study.crowds import mturk
+from motionfocal.study.fieldwork.people import hidden, join, redeem
+from motionfocal.study.fieldwork.records import RaterRecord, StudyRecord
+from motionfocal.study.web.context import Context
+from motionfocal.study.web.guards import RateLimit
+from motionfocal.study.web.pages import render
+from motionfocal.study.web.shown import ENDED, example_views
+from motionfocal.study.web.tokens import RaterTokens
+from motionfocal.study.web.views import PreviewView, ProblemView
+
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""An id that a crowd's site gives."""
+
+
+def entry_router(context: Context) -> APIRouter:
+    """The landing page, ``/health`` and invitations; the ways of the crowds that the design names."""
+    router, tokens, study = APIRouter(), RaterTokens(context), context.study
+
+    def page_of(rater: RaterRecord) -> Response:
+        return RedirectResponse(f"/r/{tokens.of(rater.id)}", 303)
+
+    @router.get("/")
+    def landing() -> HTMLResponse:
+        text = "To take part, open the link that you were given: it is for you alone."
+        return HTMLResponse(render(ProblemView(study.design.texts, text)))
+
+    @router.get("/health")
+    def health() -> JSONResponse:
+        with context.database.read() as session:
+            session.scalar(select(StudyRecord.plan))
+        return JSONResponse({"status": "ok"})
+
+    @router.get("/join/{code}")
+    def invited(code: str) -> Response:
+        with context.database.write() as session:
+            rater = redeem(session, study, code if _CODE.fullmatch(code) else "", context.clock())
+        return page_of(rater)
+
+    arrivals = RateLimit(context.settings.entries_per_minute, context.clock)
+
+    def arrive(request: Request, source: str, worker: str, ids: dict[str, str]) -> Response:
+        """Let a crowd's worker in; whoever has been here before goes on where they were."""
+        arrivals.take(request.client.host if request.client else "")
+        key = hidden(study, worker)
+        with context.database.write() as session:
+            _require_unpaid(session, source, key, ids)
+            rater = join(session, study, source=source, key=key, now=context.clock(), session_ids=ids)
+        return page_of(rater)
+
+    if study.design.mturk:
+
+        @router.get("/mturk")
+        def from_mturk(
+            request: Request,
+            assignment: Annotated[Id, Query(alias="assignmentId")] = mturk.NOT_ACCEPTED,
+            hit: Annotated[Id, Query(alias="hitId")] = "-",
+            worker: Annotated[Id, Query(alias="workerId")] = "",
+            submit_to: Annotated[str, Query(alias="turkSubmitTo", max_length=200)] = "",
+        ) -> Response:
+            if assignment == mturk.NOT_ACCEPTED:
+                view = PreviewView(study.design.texts, "/preview", study.design.asked, example_views(study))
+                return HTMLResponse(render(view))
+            mturk.submit_address(submit_to, sandbox=context.settings.sandbox)
+            if not worker:
+                raise HTTPException(400, "workerId is missing. Open the task on Mechanical Turk's site.")
+            ids = {"assignmentId": assignment, "hitId": hit, "turkSubmitTo": submit_to}
+            return arrive(request, "mturk", worker, ids)
+
+    if study.design.prolific:
+
+        @router.get("/prolific")
+        def from_prolific(
+            request: Request,
+            participant: Annotated[Id, Query(alias="PROLIFIC_PID")],
+            study_id: Annotated[Id, Query(alias="STUDY_ID")],
+            session_id: Annotated[Id, Query(alias="SESSION_ID")],
+        ) -> Response:
+            return arrive(request, "prolific", participant, {"STUDY_ID": study_id, "SESSION_ID": session_id})
+
+    return router
+
+
+def _require_unpaid(session: Session, source: str, key: str, ids: dict[str, str]) -> None:
+    """A worker's end belongs to the assignment in which it was reached: another one would be paid for nothing."""
+    rater = session.scalar(select(RaterRecord).where(RaterRecord.source == source, RaterRecord.key == key))
+    if rater is not None and (rater.state in ENDED or rater.excluded) and rater.session != ids:
+        raise RefusedError(
+            "You have taken part in this study already. Please return the task; it cannot be done twice."
+        )
