@@ -72,7 +72,7 @@ def make_study(folder: Path, items: int = 60) -> Study:
         galleries=(folder / "one", folder / "two"),
         benchmark=str(folder / "bench"),
         votes=VOTES,
-        checks=Checks(share=0.1),
+        checks=Checks(share=0.1, fail_on=()),
         training=Training(tasks=0, right=0),
     )
     return create_study(design, folder / "study")
@@ -220,7 +220,7 @@ def main() -> None:
         command = [sys.executable, "-m", "motionfocal", "study", "serve", str(study.folder), "--port", str(port)]
         server = subprocess.Popen([*command, "--database", url])
         try:
-            for _ in range(300):
+            for _ in range(1200):
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from playwright.sync_api import sync_playwright
 
 from motionfocal.study.design import Texts
 from motionfocal.study.questions import PRESETS
-from motionfocal.study.web.pages import STATIC, render
+from motionfocal.study.web.pages import STATIC, render, static_text
 from motionfocal.study.web.views import TaskView
 from motionfocal.video import write_clip, write_image
 
@@ -63,7 +62,6 @@ def clip_files(folder: Path, frames: int, fps: float, side: int = 320) -> None:
 @contextmanager
 def serving(folder: Path, page: str) -> Iterator[str]:
     """The page, its scripts and its media from a thread."""
-    static = files("motionfocal.study.web").joinpath("static")
     types = {".mp4": "video/mp4", ".png": "image/png"} | {Path(name).suffix: kind for name, kind in STATIC.items()}
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,7 +70,7 @@ def serving(folder: Path, page: str) -> Iterator[str]:
             if name == "page":
                 kind, body = "text/html; charset=utf-8", page.encode()
             elif name in STATIC:
-                kind, body = STATIC[name], static.joinpath(name).read_bytes()
+                kind, body = STATIC[name], static_text(name).encode()
             else:
                 file = folder / ("picture.png" if name == "task" else name)
                 kind, body = types[file.suffix], file.read_bytes()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 
 import uvicorn
@@ -19,7 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 
 from motionfocal.study.design import Texts
 from motionfocal.study.questions import PRESETS
-from motionfocal.study.web.pages import STATIC, render
+from motionfocal.study.web.pages import STATIC, render, static_text
 from motionfocal.study.web.views import (
     ConsentView,
     DoneView,
@@ -206,8 +205,7 @@ def create_app(desk: Desk) -> FastAPI:
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
-        content = files("motionfocal.study.web").joinpath("static", name).read_bytes()
-        return Response(content, media_type=STATIC[name])
+        return Response(static_text(name), media_type=STATIC[name])
 
     return app
 

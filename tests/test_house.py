@@ -11,8 +11,8 @@ import motionfocal
 
 PACKAGE = Path(motionfocal.__file__).parent
 FLOORS = [
-    "errors", "settings", "jsonl", "shard", "tables", "intervals", "video", "motion", "loss", "worlds", "benchmarks",
-    "models", "generation", "metrics", "data", "training", "study", "report", "cli",
+    "errors", "settings", "jsonl", "shard", "tables", "intervals", "pages", "video", "motion", "loss", "worlds",
+    "benchmarks", "models", "generation", "metrics", "data", "training", "study", "report", "cli",
 ]  # fmt: skip
 """From the ground up: a room may import from itself and from the rooms before it."""
 

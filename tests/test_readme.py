@@ -38,7 +38,7 @@ def test_the_snippet_computes_a_loss():
 def test_every_command_and_option_exists(line):
     """Each line with --help: an unknown command, or an option that the help does not list, fails."""
     verb, *rest = shlex.split(line)[1:]
-    verbs = [verb, rest.pop(0)] if verb == "gallery" else [verb]
+    verbs = [verb, rest.pop(0)] if verb in ("gallery", "study") else [verb]
     said = CliRunner().invoke(app, [*verbs, "--help"], env={"COLUMNS": "200"})
     assert said.exit_code == 0
     for word in rest:
@@ -49,7 +49,7 @@ def test_every_command_and_option_exists(line):
 def test_there_are_commands_to_check():
     assert len(LINES) >= 8
     verbs = {"heatmap", "prepare", "train", "animate", "export", "convert", "judge", "report"}
-    verbs |= {"generate", "gallery", "metrics"}
+    verbs |= {"generate", "gallery", "metrics", "study"}
     assert {line.split()[1] for line in LINES} == verbs
 
 

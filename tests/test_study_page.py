@@ -6,8 +6,9 @@ import shutil
 from importlib.resources import files
 
 import pytest
+from pydantic import ValidationError
 
-from motionfocal.study.questions import PRESETS, Justification, Question
+from motionfocal.study.questions import MOST_REASONS, PRESETS, Justification, Question
 from motionfocal.study.web.pages import paragraphs, reason_key
 
 from .study_page_server import BASE, Desk, serving, task
@@ -496,7 +497,7 @@ MANY = (
         id="overall",
         text="Which one?",
         why="Why?",
-        reasons=tuple(Justification(id=f"reason {k}", text=f"Reason {k}") for k in range(9)),
+        reasons=tuple(Justification(id=f"reason {k}", text=f"Reason {k}") for k in range(MOST_REASONS)),
     ),
 )
 
@@ -605,7 +606,14 @@ def test_colours_have_the_contrast_that_wcag_aa_asks_for(theme):
 
 
 def test_digits_of_reasons_follow_those_of_the_videos():
-    assert [reason_key(place) for place in range(9)] == ["3", "4", "5", "6", "7", "8", "9", "", ""]
+    assert [reason_key(place) for place in range(MOST_REASONS)] == ["3", "4", "5", "6", "7", "8", "9"]
+
+
+def test_a_reason_without_a_digit_is_refused():
+    reasons = tuple(Justification(id=str(k), text=str(k)) for k in range(MOST_REASONS + 1))
+    Question(id="q", text="Which?", why="Why?", reasons=reasons[:-1])
+    with pytest.raises(ValidationError, match="at most 7"):
+        Question(id="q", text="Which?", why="Why?", reasons=reasons)
 
 
 def test_paragraphs_are_set_apart_by_empty_lines():

@@ -18,7 +18,6 @@ from motionfocal.errors import StudyError
 from motionfocal.intervals import Interval
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.study.analysis.export import write_checks, write_codebook, write_votes
-from motionfocal.study.create import create_study
 from motionfocal.study.crowds import mturk
 from motionfocal.study.design import load_design
 from motionfocal.study.fieldwork.database import Database
@@ -29,6 +28,7 @@ from motionfocal.study.fieldwork.people import invite
 from motionfocal.study.fieldwork.records import EventRecord, RaterRecord
 from motionfocal.study.fieldwork.votes_of import check_rows, left_out, vote_rows
 from motionfocal.study.plan import DATABASE, PLAN, Study
+from motionfocal.study.raters.comparisons import machine_judgements
 from motionfocal.study.web.admin_auth import set_password
 from motionfocal.study.web.context import ServerSettings
 from motionfocal.video.files import replacing
@@ -48,6 +48,8 @@ def opened(folder: Path, url: str | None) -> Iterator[tuple[Study, Database]]:
 
 def run_create(design: Path, out: Path) -> None:
     """Make a study, with a bar for each part of the work."""
+    from motionfocal.study.create import create_study  # it loads torch, which a server does not need
+
     with progress_bar() as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -133,12 +135,16 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
     write_votes([row for row in votes if row.counts], out)
     write_votes([row for row in votes if not row.counts], out, "left_out")
     write_checks(checks, out)
+    machines = machine_judgements(study)
+    if machines:
+        write_votes(machines, out, "machines")
     write_codebook(out)
     rewrite_jsonl(
         out / "events.jsonl",
         (
             {"rater": names.get(event.rater_id or 0, ""), "kind": event.kind, "at": event.at, "what": event.what}
             for event in events
+            if not event.kind.startswith("admin")  # they hold sessions and addresses
         ),
     )
     about = {

@@ -1,6 +1,5 @@
 """The paper's Figure 4 from the rows of an analysis: for each baseline, who was preferred, and for what."""
 
-import io
 import re
 import textwrap
 from collections.abc import Sequence
@@ -11,24 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from motionfocal.intervals import Interval
-from motionfocal.report.figures import _FAINT, _INK, _OURS, _RULE, _STYLE_SHEET, _THEIRS, _inline
+from motionfocal.pages import resource
+from motionfocal.report.figures import FAINT, INK, OURS, PAPER, RULE, STYLE_SHEET, THEIRS, svg_of
 from motionfocal.study.analysis.contents import ComparisonRow
 
 SCORE = "TI2V score"
 
-_PAPER = "#0a0b06"  # stands for the page's, as the colours of figures.py do
-
-_LIGHT = {
-    "var(--ours)": "#0067a8",
-    "var(--theirs)": "#c05200",
-    "var(--ink)": "#16191d",
-    "var(--faint)": "#5c646e",
-    "var(--rule)": "#dfe2e6",
-    "var(--paper)": "#ffffff",
-}
-"""The colours of page.css on white."""
-
 _FONT = "Helvetica, Arial, sans-serif"
+
+_COLOUR = re.compile(r"(--[a-z]+): (#\w+)")
 
 _SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
@@ -47,7 +37,7 @@ def figure4(rows: Sequence[ComparisonRow]) -> str:
     """
     reasons = list(dict.fromkeys(reason for row in rows for reason in row.reasons))
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.05, wspace=0)
-    with mpl.rc_context(_STYLE_SHEET | {"svg.hashsalt": "figure4", "axes.grid": False, "axes.spines.bottom": False}):
+    with mpl.rc_context(STYLE_SHEET | {"svg.hashsalt": "figure4", "axes.grid": False, "axes.spines.bottom": False}):
         figure = Figure(figsize=(4.3 + 1.7 * len(reasons), 0.5 + 0.43 * len(rows)), layout=layout)
         panels = figure.subplots(
             1, 1 + len(reasons), sharey=True, width_ratios=[1.5, *[1.0] * len(reasons)], squeeze=False
@@ -62,17 +52,14 @@ def figure4(rows: Sequence[ComparisonRow]) -> str:
                 if reason in row.reasons:
                     shares = row.reasons[reason]
                     _bar(axes, place, shares.model.estimate, shares.baseline.estimate)
-        file = io.StringIO()
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return _inline(file.getvalue(), _label(rows)).replace(_PAPER, "var(--paper)")
+        return svg_of(figure, _label(rows))
 
 
 def standalone(svg: str) -> str:
     """The figure as a file of its own, in the page's light colours on white."""
-    for name, colour in _LIGHT.items():
-        svg = svg.replace(name, colour)
+    light, _ = resource("palette.css").split("@media")
+    for name, colour in _COLOUR.findall(light):
+        svg = svg.replace(f"var({name})", colour)
     width, height = size_of(svg)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}pt" height="{height:g}pt" font-family="{_FONT}" '
@@ -94,27 +81,27 @@ def name_of(row: ComparisonRow, rows: Sequence[ComparisonRow]) -> str:
 
 def _frame(axes: Axes, title: str, rows: Sequence[ComparisonRow]) -> None:
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5 + 0.1, -0.5), xticks=[])
-    axes.set_yticks(range(len(rows)), [name_of(row, rows) for row in rows], color=_INK)
+    axes.set_yticks(range(len(rows)), [name_of(row, rows) for row in rows], color=INK)
     axes.tick_params(left=False, pad=10)
-    axes.set_title("\n".join(textwrap.wrap(title, _TITLE)), loc="left", fontsize=11, color=_FAINT, pad=6)
+    axes.set_title("\n".join(textwrap.wrap(title, _TITLE)), loc="left", fontsize=11, color=FAINT, pad=6)
 
 
 def _bar(axes: Axes, place: int, model: float, baseline: float) -> None:
     """Both shares of one row, their numbers above them."""
     where = place + 0.2
-    axes.barh(where, 1, _BAR, color=_RULE)
-    axes.barh(where, model, _BAR, color=_OURS)
-    axes.barh(where, baseline, _BAR, left=1 - baseline, color=_THEIRS)
+    axes.barh(where, 1, _BAR, color=RULE)
+    axes.barh(where, model, _BAR, color=OURS)
+    axes.barh(where, baseline, _BAR, left=1 - baseline, color=THEIRS)
     above = where - _BAR / 2 - 0.07
-    axes.text(0, above, f"{100 * model:.1f}", color=_OURS, va="bottom", ha="left", fontweight="bold")
-    axes.text(1, above, f"{100 * baseline:.1f}", color=_THEIRS, va="bottom", ha="right")
+    axes.text(0, above, f"{100 * model:.1f}", color=OURS, va="bottom", ha="left", fontweight="bold")
+    axes.text(1, above, f"{100 * baseline:.1f}", color=THEIRS, va="bottom", ha="right")
 
 
 def _whisker(axes: Axes, place: int, score: Interval) -> None:
     """The interval, on a halo that lifts it from both colours, and the middle of the axis."""
     where = place + 0.2
-    axes.plot([0.5, 0.5], [where - _BAR / 2, where + _BAR / 2], color=_PAPER, linewidth=1)
-    for colour, width in ((_PAPER, 4), (_INK, 1.5)):
+    axes.plot([0.5, 0.5], [where - _BAR / 2, where + _BAR / 2], color=PAPER, linewidth=1)
+    for colour, width in ((PAPER, 4), (INK, 1.5)):
         axes.plot([score.low, score.high], [where, where], color=colour, linewidth=width, solid_capstyle="butt")
         for end in (score.low, score.high):
             axes.plot([end, end], [where - 0.09, where + 0.09], color=colour, linewidth=width, solid_capstyle="butt")

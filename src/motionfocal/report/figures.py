@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from motionfocal.report.contents import TrainingCurve
 
-# matplotlib wants real colours: these stand for the page's, and are replaced in the text of the SVG.
 _PLACEHOLDERS = {
     "#0a0b01": "var(--ours)",
     "#0a0b02": "var(--theirs)",
     "#0a0b03": "var(--ink)",
     "#0a0b04": "var(--faint)",
     "#0a0b05": "var(--rule)",
+    "#0a0b06": "var(--paper)",
 }
-_OURS, _THEIRS, _INK, _FAINT, _RULE = _PLACEHOLDERS
+OURS, THEIRS, INK, FAINT, RULE, PAPER = _PLACEHOLDERS
+"""matplotlib wants real colours: these stand for the page's, and are replaced in the text of the SVG."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,24 @@ class _Look:
 _SHOWN = 0.98
 """Share of the single steps that the axis of the loss ratio makes room for: the rest would flatten all others."""
 
-_LOOKS = (_Look(_OURS, "-", "o"), _Look(_THEIRS, "--", "s"))
+_LOOKS = (_Look(OURS, "-", "o"), _Look(THEIRS, "--", "s"))
 
-_STYLE_SHEET = {
+STYLE_SHEET = {
     "svg.fonttype": "none",
     "font.size": 11,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _FAINT,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": _RULE,
+    "grid.color": RULE,
     "grid.linewidth": 0.8,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
     "ytick.major.size": 0,
     "ytick.minor.size": 0,
 }
@@ -97,7 +98,7 @@ def loss_ratio(curves: Sequence[TrainingCurve], models: tuple[str, str]) -> str:
 
     def draw(axes: Axes) -> None:
         _draw_traces(axes, curves, models, "loss_ratio")
-        axes.axhline(1, color=_FAINT, linewidth=1)
+        axes.axhline(1, color=FAINT, linewidth=1)
         raw = [point.loss_ratio for curve in curves for point in curve.training]
         axes.set_ylim(0, 1.05 * max(1, np.nanquantile(raw, _SHOWN)))
 
@@ -124,17 +125,25 @@ def _draw_traces(axes: Axes, curves: Sequence[TrainingCurve], models: tuple[str,
 
 
 def _svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
-    """Draw on axes over training steps; ``label`` says what is there to those who cannot see it."""
-    with mpl.rc_context(_STYLE_SHEET | {"svg.hashsalt": name}):
+    """Draw on axes over training steps; ``label`` as in ``svg_of``."""
+    with mpl.rc_context(STYLE_SHEET | {"svg.hashsalt": name}):
         figure = Figure(figsize=(5.0, 3.1), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         axes.set_xlabel("training step")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.margins(x=0.02)
-        file = io.StringIO()
-        unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=unsaid)
+        return svg_of(figure, label)
+
+
+def svg_of(figure: Figure, label: str) -> str:
+    """The figure as an SVG element in the colours of the page around it, to be called inside of its ``rc_context``.
+
+    ``label`` says what is there to those who cannot see it.
+    """
+    file = io.StringIO()
+    unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=unsaid)
     return _inline(file.getvalue(), label)
 
 

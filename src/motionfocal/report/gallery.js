@@ -184,15 +184,17 @@
   let length = 1;
   let fps = 8;
   const readout = find("#frame");
-  createClock({
-    visible: () => onScreen.flatMap(({ players }) => players),
+  const clock = createClock({
+    clips: () => onScreen.flatMap(({ players }) => players),
     length: () => length,
     fps: () => fps,
-    readout: (time) => {
+    show: ({ time }) => {
       const text = `${time.toFixed(2)} s`;
       if (readout.textContent !== text) readout.textContent = text;
     },
-  }).keys.h = () => setHeat(!state.heat);
+  });
+  operate(clock).h = () => setHeat(!state.heat);
+  clock.play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
 
   const heat = find("#heat");
   heat.hidden = find("#heat-key").hidden = !names.some((name) => clips[name].some((clip) => clip?.heat));

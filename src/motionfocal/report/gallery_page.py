@@ -11,13 +11,14 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from motionfocal import pages
 from motionfocal.benchmarks import Benchmark, BenchmarkItem
 from motionfocal.errors import GalleryError, MotionFocalError
 from motionfocal.generation.gallery import Gallery, GalleryRow
 from motionfocal.report.media import MediaFolder
-from motionfocal.report.page import resource
+from motionfocal.report.page import resource, style_sheet
 from motionfocal.report.results import Results
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 PAGE, MEDIA, ASSETS = "index.html", "media", "assets"
 
@@ -216,13 +217,12 @@ def _write(folder: Path, data: Mapping[str, object], versions: Mapping[str, str]
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     names = {
         "data": _asset(folder, f'"use strict";window.GALLERY={text};\n', ".js"),
-        "css": _asset(folder, resource("page.css") + resource("gallery.css"), ".css"),
-        "js": _asset(folder, "".join(map(resource, ("clock.js", "plots.js", "gallery.js"))), ".js"),
+        "css": _asset(folder, style_sheet("gallery.css"), ".css"),
+        "js": _asset(folder, pages.resource("clock.js") + resource("plots.js") + resource("gallery.js"), ".js"),
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     page = environment.from_string(resource("gallery.html.j2")).render(data=data, names=names, versions=versions)
-    with replacing(folder / PAGE) as partial:
-        partial.write_text(page, encoding="utf-8")
+    replace_text(folder / PAGE, page)
     for path in (folder / ASSETS).iterdir():
         if path.suffix in {".js", ".css"} and f"{ASSETS}/{path.name}" not in names.values():
             path.unlink()
@@ -231,6 +231,5 @@ def _write(folder: Path, data: Mapping[str, object], versions: Mapping[str, str]
 
 def _asset(folder: Path, text: str, suffix: str) -> str:
     name = f"{ASSETS}/{hashlib.sha256(text.encode()).hexdigest()[:12]}{suffix}"
-    with replacing(folder / name) as partial:
-        partial.write_text(text, encoding="utf-8")
+    replace_text(folder / name, text)
     return name

@@ -41,15 +41,17 @@
   const fps = Math.max(...all.map((clip) => clip.fps));
   const length = Math.max(...all.map((clip) => clip.frames / clip.fps));
   const readout = find("#frame");
-  createClock({
-    visible: () => [...inView].flatMap(({ clips }) => clips),
+  const clock = createClock({
+    clips: () => [...inView].flatMap(({ clips }) => clips),
     length: () => length,
     fps: () => fps,
-    readout: (time) => {
+    show: ({ time }) => {
       const text = `${Math.floor(time * fps + 1e-6) + 1} / ${Math.round(length * fps)}`;
       if (readout.textContent !== text) readout.textContent = text;
     },
   });
+  operate(clock);
+  clock.play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
 
   const form = find(".filters");
   function filter() {

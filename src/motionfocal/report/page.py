@@ -11,12 +11,13 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from motionfocal import pages
 from motionfocal.intervals import Interval
 from motionfocal.report import figures
 from motionfocal.report.contents import Headline, Report, ReportItem
 from motionfocal.study.protocol import REASONS
 from motionfocal.video import VideoInfo, probe
-from motionfocal.video.files import replacing, require_file
+from motionfocal.video.files import replace_text, require_file
 
 MINUS = "\N{MINUS SIGN}"
 _SHARES = ("%", "points")
@@ -43,9 +44,7 @@ def write_report(report: Report, path: Path) -> Path:
 
     Raises MediaError when an item's picture or video is missing or cannot be read, or ``path`` not written.
     """
-    page = render(report)
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    replace_text(path, render(report))
     return path
 
 
@@ -56,8 +55,8 @@ def render(report: Report) -> str:
     return environment.from_string(resource("page.html.j2")).render(
         report=report,
         reasons=REASONS,
-        css=resource("page.css"),
-        js=resource("clock.js") + resource("page.js"),
+        css=style_sheet(),
+        js=pages.resource("clock.js") + resource("page.js"),
         curves=_curves(report),
         differences=setting_differences(report.settings, report.models),
         shown=shown_headline,
@@ -108,11 +107,15 @@ def whisker_place(interval: Interval, unit: str = "%", neutral: float | None = N
 
     The axis runs from 0 to 1, or for a difference ("points") from -1 to 1.
     """
-    low = -1.0 if unit == "points" else 0.0
+    return place_on_axis(interval, -1.0 if unit == "points" else 0.0, neutral=neutral)
+
+
+def place_on_axis(interval: Interval, low: float = 0.0, high: float = 1.0, neutral: float | None = None) -> str:
+    """Where an interval lies on an axis from ``low`` to ``high``, in per cent of it, as CSS custom properties."""
     places = {"low": interval.low, "at": interval.estimate, "high": interval.high}
     if neutral is not None:
         places["neutral"] = neutral
-    return ";".join(f"--{name}:{100 * (value - low) / (1 - low):.2f}" for name, value in places.items())
+    return ";".join(f"--{name}:{100 * (value - low) / (high - low):.2f}" for name, value in places.items())
 
 
 def picture_uri(path: Path) -> str:
@@ -130,6 +133,11 @@ def embedded(path: Path) -> Embedded:
 def resource(name: str) -> str:
     """The text of a file of this room: a template, a style sheet, a script."""
     return files("motionfocal.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def style_sheet(*names: str) -> str:
+    """The CSS of a page of this room: the colours that all pages share, the base, and then the files of this room."""
+    return pages.resource("palette.css") + "".join(map(resource, ("page.css", *names)))
 
 
 def _motions(report: Report) -> Counter[str]:

@@ -11,7 +11,7 @@ from motionfocal.study.analysis.export import CheckRow, VoteRow, write_checks, w
 from motionfocal.study.analysis.methods import methods_paragraph
 from motionfocal.study.design import StudyDesign
 from motionfocal.study.protocol import Judgement
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 
 def analyze_to(
@@ -56,9 +56,9 @@ def analyze_to(
     if checks:
         write_checks(checks, out)
     write_codebook(out)
-    _write(out / "methods.txt", methods + "\n")
+    replace_text(out / "methods.txt", methods + "\n")
     for file, svg in _figures(analysis).items():
-        _write(out / file, svg)
+        replace_text(out / file, svg)
     write_study_page(analysis, out / "index.html", methods=methods, commands=commands)
     return analysis
 
@@ -67,8 +67,3 @@ def _figures(analysis: Analysis) -> dict[str, str]:
     """Figure 4 of each table with rows, by file name, in the order of the tables."""
     drawn = [standalone(figure4(table.rows)) for table in analysis.tables if table.rows]
     return {f"figure4{f'-{number}' if number > 1 else ''}.svg": svg for number, svg in enumerate(drawn, 1)}
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")

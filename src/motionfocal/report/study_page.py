@@ -9,16 +9,15 @@ from jinja2 import Environment, StrictUndefined
 
 from motionfocal.intervals import Interval
 from motionfocal.report.figure4 import figure4, name_of, size_of
-from motionfocal.report.page import MINUS, resource
+from motionfocal.report.page import MINUS, place_on_axis, resource, style_sheet
 from motionfocal.study.analysis.contents import AgreementWithPeople, Analysis, ComparisonRow, Table
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 NOTHING = "\N{EN DASH}"
 """Stands where a figure is not defined."""
 
 CLEAR = 0.05
 """Below this, Holm's p calls a difference clear."""
-
 
 _SCALE = 16 / 11
 """Letters of the page over those of a figure."""
@@ -44,9 +43,7 @@ def write_study_page(analysis: Analysis, path: Path, *, methods: str, commands: 
     ``methods`` is the paragraph of ``methods.methods_paragraph``, ``commands`` are those that make the page again.
     Raises MediaError when the page cannot be written.
     """
-    page = render_study(analysis, methods=methods, commands=commands)
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    replace_text(path, render_study(analysis, methods=methods, commands=commands))
     return path
 
 
@@ -67,9 +64,9 @@ def render_study(analysis: Analysis, *, methods: str, commands: Sequence[str] = 
         commands=commands,
         settings={key: value for key, value in analysis.settings.items() if key != "versions" and value is not None},
         versions=versions if isinstance(versions, dict) else {},
-        css=resource("page.css") + resource("study.css"),
+        css=style_sheet("study.css"),
         name_of=name_of,
-        place=_place,
+        place=place_on_axis,
         strengths=_strengths,
         is_one_model=_is_one_model,
         wins=lambda rows: _clear(rows, won=True),
@@ -124,14 +121,6 @@ def _is_one_model(rows: Sequence[ComparisonRow]) -> bool:
 def _agreeing(found: Sequence[AgreementWithPeople], table: Table) -> list[AgreementWithPeople]:
     """What is known of a table's raters beside people."""
     return [one for one in found if (one.question, one.kind) == (table.question, table.kind)]
-
-
-def _place(interval: Interval, low: float = 0.0, high: float = 1.0, neutral: float | None = None) -> str:
-    """Where an interval lies on an axis from ``low`` to ``high``, in per cent of it, as CSS custom properties."""
-    places = {"low": interval.low, "at": interval.estimate, "high": interval.high}
-    if neutral is not None:
-        places["neutral"] = neutral
-    return ";".join(f"--{name}:{100 * (value - low) / (high - low):.2f}" for name, value in places.items())
 
 
 def _strengths(table: Table) -> tuple[float, float]:

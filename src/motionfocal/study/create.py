@@ -18,7 +18,7 @@ from motionfocal.study.design import StudyDesign
 from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study
 from motionfocal.study.trials import Trials
 from motionfocal.video import content_of, write_image
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 Report = Callable[[str, int, int], None]
 """Is told what is being done, and how many of how many are done."""
@@ -65,8 +65,8 @@ def create_study(design: StudyDesign, folder: Path, report: Report = lambda what
         examples=examples,
         training=training,
     )
-    _write(folder / DESIGN, yaml.safe_dump(design.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-    _write(folder / PLAN, plan.model_dump_json(indent=1) + "\n")
+    replace_text(folder / DESIGN, yaml.safe_dump(design.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    replace_text(folder / PLAN, plan.model_dump_json(indent=1) + "\n")
     return Study.open(folder)
 
 
@@ -191,8 +191,3 @@ def _pair(item: str, one: str, two: str, clips: dict[str, dict[str, ClipFile]], 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:20]
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")

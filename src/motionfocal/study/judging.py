@@ -26,7 +26,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a pass over comparisons: a judgement or a failure for each, in their order."""
+    """What came of a pass over comparisons: the judgements or a failure of each, in their order."""
 
     judgements: tuple[Judgement, ...]
     failures: tuple[Failure, ...]
@@ -60,12 +60,29 @@ def judge_all(
     A clip that cannot be read (MediaError) fails its comparison, not the pass: run again once it is mended.
     ``progress`` is told how many of how many comparisons are done.
     """
-    judgements, failures = [], []
+
+    def judge(comparison: Comparison) -> list[Judgement]:
+        return [store.get(comparison.id, rater.name) or store.add(rater.judge(comparison))]
+
+    return pass_over(comparisons, judge, (MediaError,), progress)
+
+
+def pass_over(
+    comparisons: Sequence[Comparison],
+    judge: Callable[[Comparison], Sequence[Judgement]],
+    failing: tuple[type[MediaError | AnswerError | GalleryError], ...],
+    progress: Callable[[int, int], None] | None,
+) -> Outcome:
+    """Call ``judge`` on each comparison; an error of ``failing`` fails its comparison, any other the pass.
+
+    ``progress`` is told how many of how many comparisons are done.
+    """
+    judgements: list[Judgement] = []
+    failures = []
     for done, comparison in enumerate(comparisons, 1):
         try:
-            stored = store.get(comparison.id, rater.name)
-            judgements.append(stored or store.add(rater.judge(comparison)))
-        except MediaError as error:
+            judgements += judge(comparison)
+        except failing as error:
             failures.append(Failure(comparison, error))
         if progress is not None:
             progress(done, len(comparisons))

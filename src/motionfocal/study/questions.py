@@ -5,6 +5,9 @@ from pydantic import Field, model_validator
 from motionfocal.settings import Settings
 from motionfocal.study.protocol import OVERALL, REASONS
 
+MOST_REASONS = 7
+"""A reason is ticked by a digit from 3 to 9: 1 and 2 choose a clip."""
+
 _ID = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
@@ -22,7 +25,7 @@ class Question(Settings):
     id: str = Field(pattern=_ID, description="What the votes call it.")
     text: str = Field(min_length=1, description="The question itself.")
     why: str = Field("", description="What is asked once a clip is chosen; needs reasons.")
-    reasons: tuple[Justification, ...] = Field((), max_length=9, description="One digit key each.")
+    reasons: tuple[Justification, ...] = Field((), max_length=MOST_REASONS, description="One digit key each, 3 to 9.")
     reasons_required: bool = Field(True, description="At least one reason must be ticked, unless it is a tie.")
 
     @model_validator(mode="after")

@@ -51,3 +51,9 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all, as ``replacing`` does. Raises MediaError as it does."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

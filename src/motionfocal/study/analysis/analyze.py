@@ -23,7 +23,7 @@ from motionfocal.study.analysis.raters import rater_rows
 from motionfocal.study.analysis.rows import comparison_rows
 from motionfocal.study.analysis.sides import UNDEFINED, consistency, side_bias
 from motionfocal.study.protocol import Judgement, Kind
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 Repeat = tuple[Judgement, Judgement]
 """A rater's first and second answer to a pair that was shown again with sides exchanged."""
@@ -87,9 +87,8 @@ def analyze(
 
 def write_analysis(analysis: Analysis, path: Path) -> None:
     """Write an analysis as JSON, field by field, NaN and infinity as null. Raises MediaError when it cannot be."""
-    with replacing(path) as partial:
-        text = json.dumps(_finite(asdict(analysis)), indent=1, allow_nan=False, ensure_ascii=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(_finite(asdict(analysis)), indent=1, allow_nan=False, ensure_ascii=False)
+    replace_text(path, text + "\n")
 
 
 def read_analysis(path: Path) -> Analysis:

@@ -107,8 +107,8 @@ class Ranking:
     """Bradley-Terry over all models (Davidson's where ties are offered), with a term for the side.
 
     ``left`` is how much standing on the left adds, on the logit scale. ``tie`` is Davidson's nu, None without ties.
-    ``connected`` tells whether the comparisons link all models; if not, strengths are not comparable and ``models`` is
-    empty. ``cycles`` counts the triples of models whose majorities go round in a circle.
+    ``connected`` tells whether a finite estimate exists (Ford 1957): not where a model, or a group of them, won or lost
+    all; then ``models`` is empty. ``cycles`` counts the triples of models whose majorities go round in a circle.
     """
 
     models: tuple[Ranked, ...]

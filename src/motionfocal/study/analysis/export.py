@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.study.analysis.votes import SEPARATOR, guarded
 from motionfocal.study.protocol import Judgement
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text, replacing
 
 Value = str | int | float | bool | None
 Content = Literal["text", "integer", "number", "truth", "time"]
@@ -149,14 +149,12 @@ def write_checks(rows: Sequence[CheckRow], folder: Path, stem: str = "checks") -
 
 def write_codebook(folder: Path) -> None:
     """Write ``codebook.md`` and ``codebook.json``: every column of every table. Raises MediaError as above."""
-    with replacing(folder / "codebook.json") as partial:
-        partial.write_text(json.dumps(_codebook(), indent=1) + "\n", encoding="utf-8")
+    replace_text(folder / "codebook.json", json.dumps(_codebook(), indent=1) + "\n")
     lines = ["# Codebook", "", *_PREFACE]
     for table, columns in _codebook().items():
         lines += ["", f"## {table}", "", "| column | content | meaning |", "|---|---|---|"]
         lines += [f"| `{column['name']}` | {column['content']} | {column['about']} |" for column in columns]
-    with replacing(folder / "codebook.md") as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_text(folder / "codebook.md", "\n".join(lines) + "\n")
 
 
 _PREFACE = (

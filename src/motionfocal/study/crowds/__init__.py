@@ -7,7 +7,10 @@ from typing import Literal
 from motionfocal.study.plan import Study
 
 Outcome = Literal["finished", "screened_out", "failed", "closed"]
-"""How a rater's work ended. closed: the study had nothing more to ask; it is paid as finished work is."""
+"""How a rater's work ended: all done; turned away after the training; turned away by the checks; nothing (left) to do.
+
+closed: it is paid as finished work is.
+"""
 
 
 def receipt_code(study: Study, rater: int, outcome: Outcome) -> str:

@@ -5,18 +5,18 @@ seed; sides are balanced within each pair, and where a pair is even, within the 
 """
 
 import secrets
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from motionfocal.study.fieldwork.checks import Task, check_places, draw_check
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
 from motionfocal.study.fieldwork.slots import Slots, slots
 from motionfocal.study.plan import PairPlan, Study
-
-_WORK = ("pair", "check")
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ def next_task(session: Session, study: Study, rater: RaterRecord, now: float) ->
 
     It ends the work of a rater who has done all that he may, or for whom nothing is left.
     """
-    if rater.excluded:
-        return None
-    if rater.state == "training":
-        return _training_task(session, study, rater, now)
-    if rater.state != "working":
+    if rater.excluded or rater.state not in ("training", "working"):
         return None
     rater.seen = now
-    task = _resumed(session, study, rater, now) or _new_task(session, study, rater, now)
+    shown = _shown(session, rater)
+    if rater.state == "training":
+        task = _training_task(session, study, rater, shown, now)
+    else:
+        task = _resumed(session, study, shown, now) or _new_task(session, study, rater, shown, now)
     if task is None:
         rater.state, rater.ended = "finished", now
     session.flush()
@@ -48,76 +48,66 @@ def next_task(session: Session, study: Study, rater: RaterRecord, now: float) ->
 
 def progress(session: Session, study: Study, rater: RaterRecord) -> Progress:
     """Where the rater stands in what he is doing: the round of training, or the study."""
+    shown = _shown(session, rater)
     if rater.state == "training":
-        return Progress(_count(session, rater, ("training",), rater.round), len(study.plan.training))
-    return Progress(_count(session, rater, _WORK), study.design.tasks)
+        return Progress(_answered(_of_round(shown, rater)), len(study.plan.training))
+    return Progress(_answered(_work(shown)), study.design.tasks)
 
 
-def _count(session: Session, rater: RaterRecord, kinds: tuple[str, ...], round_: int = 1) -> int:
+def _shown(session: Session, rater: RaterRecord) -> list[ImpressionRecord]:
+    """All that the rater has been shown, in its order."""
+    impression = ImpressionRecord
+    query = select(impression).where(impression.rater_id == rater.id).order_by(impression.id)
+    return list(session.scalars(query))
+
+
+def _work(shown: Sequence[ImpressionRecord]) -> list[ImpressionRecord]:
+    return [impression for impression in shown if impression.kind != "training"]
+
+
+def _of_round(shown: Sequence[ImpressionRecord], rater: RaterRecord) -> list[ImpressionRecord]:
+    return [one for one in shown if one.kind == "training" and one.round == rater.round]
+
+
+def _answered(shown: Sequence[ImpressionRecord]) -> int:
     """Tasks that were answered, whatever came of the answer."""
-    impression = ImpressionRecord
-    return int(
-        session.scalar(
-            select(func.count())
-            .select_from(impression)
-            .where(
-                impression.rater_id == rater.id,
-                impression.kind.in_(kinds),
-                impression.round == round_,
-                impression.state.in_(("answered", "surplus", "void")),
-            )
-        )
-        or 0
-    )
+    return sum(impression.state in ("answered", "surplus", "void") for impression in shown)
 
 
-def _open(session: Session, rater: RaterRecord, kinds: tuple[str, ...]) -> ImpressionRecord | None:
-    impression = ImpressionRecord
-    return session.scalar(
-        select(impression).where(
-            impression.rater_id == rater.id, impression.state == "open", impression.kind.in_(kinds)
-        )
-    )
-
-
-def _resumed(session: Session, study: Study, rater: RaterRecord, now: float) -> ImpressionRecord | None:
+def _resumed(session: Session, study: Study, shown: Sequence[ImpressionRecord], now: float) -> ImpressionRecord | None:
     """The open task, its lease renewed; given up when it was over and others have taken the pair's last place."""
-    task = _open(session, rater, _WORK)
+    task = next((impression for impression in _work(shown) if impression.state == "open"), None)
     if task is None:
         return None
     if task.lease <= now and task.kind == "pair":
         taken = slots(session, now, [task.target]).get(task.target, Slots()).taken
         if taken >= study.design.votes:
             task.state = "expired"
-            session.flush()
             return None
     task.lease = now + 60 * study.design.lease_minutes
     return task
 
 
-def _new_task(session: Session, study: Study, rater: RaterRecord, now: float) -> ImpressionRecord | None:
-    number = _count(session, rater, _WORK) + 1
+def _new_task(
+    session: Session, study: Study, rater: RaterRecord, shown: Sequence[ImpressionRecord], now: float
+) -> ImpressionRecord | None:
+    number = _answered(_work(shown)) + 1
     if number > study.design.tasks:
         return None
     rng = np.random.default_rng([rater.seed, 2, number])
     kind = check_places(study.design.checks, study.design.tasks, rater.seed).get(number)
-    check = draw_check(session, study, rater, kind, rng) if kind else None
+    check = draw_check(study, _work(shown), kind, rng) if kind else None
     if check is not None:
         return _show(session, study, rater, "check", number, check, now)
-    pair = _draw_pair(session, study, rater, rng, now)
+    pair = _draw_pair(session, study, shown, rng, now)
     return None if pair is None else _show(session, study, rater, "pair", number, pair, now)
 
 
-def _draw_pair(session: Session, study: Study, rater: RaterRecord, rng: np.random.Generator, now: float) -> Task | None:
+def _draw_pair(
+    session: Session, study: Study, shown: Sequence[ImpressionRecord], rng: np.random.Generator, now: float
+) -> Task | None:
     """A pair that wants votes and that the rater has not seen, with its sides."""
-    shown = list(
-        session.execute(
-            select(ImpressionRecord.target, ImpressionRecord.first_left).where(
-                ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind == "pair"
-            )
-        )
-    )
-    seen = {target for target, _ in shown}
+    seen = {impression.target: impression.first_left for impression in shown if impression.kind == "pair"}
     taken = slots(session, now)
     wanted = [
         pair
@@ -126,11 +116,12 @@ def _draw_pair(session: Session, study: Study, rater: RaterRecord, rng: np.rando
     ]
     if not wanted:
         return None
-    items = [study.plan.pair(target).item for target in seen]
-    order = [(taken.get(pair.id, Slots()).taken, items.count(pair.item)) for pair in wanted]
-    best = [pair for pair, place in zip(wanted, order, strict=True) if place == min(order)]
+    items = Counter(study.plan.pair(target).item for target in seen)
+    order = [(taken.get(pair.id, Slots()).taken, items[pair.item]) for pair in wanted]
+    least = min(order)
+    best = [pair for pair, place in zip(wanted, order, strict=True) if place == least]
     pair = best[rng.integers(len(best))]
-    first_left = _first_left(taken.get(pair.id, Slots()), [left for _, left in shown], rng)
+    first_left = _first_left(taken.get(pair.id, Slots()), list(seen.values()), rng)
     return _task_of(pair, first_left=first_left)
 
 
@@ -145,19 +136,17 @@ def _task_of(pair: PairPlan, *, first_left: bool) -> Task:
     return Task(pair.id, *sides, first_left)
 
 
-def _training_task(session: Session, study: Study, rater: RaterRecord, now: float) -> ImpressionRecord | None:
+def _training_task(
+    session: Session, study: Study, rater: RaterRecord, shown: Sequence[ImpressionRecord], now: float
+) -> ImpressionRecord | None:
     """The open example, or else the next one of the round."""
-    task = _open(session, rater, ("training",))
-    if task is None:
-        number = _count(session, rater, ("training",), rater.round)
-        if number >= len(study.plan.training):
-            return None
-        example = study.plan.training[number]
-        shown = Task(example.id, example.left, example.right, first_left=True)
-        task = _show(session, study, rater, "training", number + 1, shown, now)
-    rater.seen = now
-    session.flush()
-    return task
+    of_round = _of_round(shown, rater)
+    task = next((impression for impression in of_round if impression.state == "open"), None)
+    if task is not None or len(of_round) >= len(study.plan.training):
+        return task
+    example = study.plan.training[len(of_round)]
+    asked = Task(example.id, example.left, example.right, first_left=True)
+    return _show(session, study, rater, "training", len(of_round) + 1, asked, now)
 
 
 def _show(

@@ -1,5 +1,6 @@
 """Attention checks: where they stand among a rater's tasks, what is shown, and how an answer is graded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,12 +50,12 @@ def check_kind(study: Study, target: str) -> CheckKind:
 
 
 def draw_check(
-    session: Session, study: Study, rater: RaterRecord, kind: CheckKind, rng: np.random.Generator
+    study: Study, shown: Sequence[ImpressionRecord], kind: CheckKind, rng: np.random.Generator
 ) -> Task | None:
-    """A check of this kind that the rater has not seen; None when there is none."""
+    """A check of this kind for someone who has been shown so much; None when there is none that is new."""
     if kind == "repeat":
-        return _repeat(session, rater, rng)
-    seen = set(session.scalars(select(ImpressionRecord.target).where(ImpressionRecord.rater_id == rater.id)))
+        return _repeat(shown, rng)
+    seen = {impression.target for impression in shown}
     left = [check for check in study.plan.checks if check.kind == kind and check.id not in seen]
     if not left:
         return None
@@ -65,22 +66,15 @@ def draw_check(
     return Task(check.id, *sides, first_left, instructed)
 
 
-def _repeat(session: Session, rater: RaterRecord, rng: np.random.Generator) -> Task | None:
-    """One of the rater's own pairs, from some time ago, with its sides exchanged."""
-    seen = list(
-        session.scalars(
-            select(ImpressionRecord)
-            .where(ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind != "training")
-            .order_by(ImpressionRecord.id)
-        )
-    )
-    repeated = {shown.repeats for shown in seen}
+def _repeat(shown: Sequence[ImpressionRecord], rng: np.random.Generator) -> Task | None:
+    """A pair that was answered some time ago, with its sides exchanged."""
+    repeated = {impression.repeats for impression in shown}
     old = [
-        shown
-        for shown in seen[: len(seen) - _SPACE + 1]
-        if shown.kind == "pair" and shown.state == "answered" and shown.id not in repeated
+        impression
+        for impression in shown[: max(0, len(shown) - _SPACE + 1)]
+        if impression.kind == "pair" and impression.state == "answered" and impression.id not in repeated
     ]
-    if not old or len(seen) < _SPACE:
+    if not old:
         return None
     before = old[rng.integers(len(old))]
     return Task(f"{REPEAT}{before.target}", before.right, before.left, not before.first_left, repeats=before.id)

@@ -10,6 +10,8 @@ from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, R
 from motionfocal.study.fieldwork.slots import Slots, slots
 from motionfocal.study.plan import Study
 
+WITHDREW = "withdrew"
+
 
 def void_votes(session: Session, rater: RaterRecord) -> None:
     """All votes of a rater on pairs are void, and what he has open goes to others."""
@@ -42,9 +44,11 @@ def exclude(session: Session, study: Study, rater_id: int, reason: str, by: str,
 def include(session: Session, study: Study, rater_id: int, reason: str, by: str, now: float) -> None:
     """Take a rater in again, also one who failed the checks; a vote whose place has been filled meanwhile is surplus.
 
-    Raises StudyError without a reason, and when there is no such rater.
+    Raises StudyError without a reason, when there is no such rater, and for one who withdrew.
     """
     rater = _rater(session, rater_id)
+    if rater.excluded == WITHDREW:
+        raise StudyError(f"{rater.name} withdrew from the study: the votes stay void")
     if not reason.strip():
         raise StudyError("to take a rater in again needs a reason: it is reported with the results")
     rater.excluded = ""
@@ -71,7 +75,7 @@ def forget(session: Session, name: str, now: float) -> None:
     rater = session.scalar(select(RaterRecord).where(RaterRecord.name == name))
     if rater is None:
         raise StudyError(f"no rater {name!r} in this study")
-    rater.excluded = "withdrew"
+    rater.excluded = WITHDREW
     void_votes(session, rater)
     rater.key, rater.session = f"forgotten-{secrets.token_hex(8)}", {}
     session.execute(update(VoteRecord).where(VoteRecord.rater_id == rater.id).values(comment="", device={}))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from motionfocal.errors import RefusedError
@@ -62,10 +62,7 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
         RefusedError: no such task of this rater (404), another answer to it is stored (409), or the answers are not
             answers to the study's questions (422).
     """
-    impression = session.scalar(select(ImpressionRecord).where(ImpressionRecord.uid == ballot.impression))
-    if impression is None or impression.rater_id != rater.id:
-        raise RefusedError("This task is not known. Please reload the page.", 404)
-    stored = session.scalar(select(VoteRecord).where(VoteRecord.impression_id == impression.id))
+    impression, stored = _impression(session, rater, ballot)
     answers = [
         {"question": said.question, "choice": said.choice, "reasons": list(said.reasons)} for said in ballot.answers
     ]
@@ -73,7 +70,6 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
         if stored.answers != answers:
             raise RefusedError("This task has been answered otherwise before; that answer stays.", 409)
         return _receipt(study, impression, stored, again=True)
-    _require_new(session, ballot)
     _require_answers(study.design, ballot.answers)
     vote = VoteRecord(
         uid=ballot.uid,
@@ -109,9 +105,19 @@ def note_events(
     )
 
 
-def _require_new(session: Session, ballot: Ballot) -> None:
-    if session.scalar(select(VoteRecord.id).where(VoteRecord.uid == ballot.uid)) is not None:
+def _impression(session: Session, rater: RaterRecord, ballot: Ballot) -> tuple[ImpressionRecord, VoteRecord | None]:
+    """What is voted on, and the vote on it if there is one already. Raises RefusedError as ``record`` does."""
+    impression, vote = ImpressionRecord, VoteRecord
+    known = or_(vote.impression_id == impression.id, vote.uid == ballot.uid)
+    query = select(impression, vote).outerjoin(vote, known).where(impression.uid == ballot.impression)
+    found = session.execute(query).all()
+    if not found or found[0][0].rater_id != rater.id:
+        raise RefusedError("This task is not known. Please reload the page.", 404)
+    votes = [stored for _, stored in found if stored is not None]
+    own = next((stored for stored in votes if stored.impression_id == found[0][0].id), None)
+    if votes and own is None:
         raise RefusedError("This vote was sent before, for another task. Please reload the page.", 409)
+    return found[0][0], own
 
 
 def _require_answers(design: StudyDesign, answers: tuple[Answer, ...]) -> None:

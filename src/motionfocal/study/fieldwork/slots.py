@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
+from motionfocal.study.fieldwork.records import ImpressionRecord
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,13 @@ class Slots:
 def slots(session: Session, now: float, targets: Iterable[str] | None = None) -> dict[str, Slots]:
     """By pair; those that nobody has seen are left out. ``targets`` are the pairs to look at, None for all.
 
-    A task that is out no longer counts when its lease is over. Only people take slots.
+    A task that is out no longer counts when its lease is over.
     """
     impression = ImpressionRecord
     out = and_(impression.state == "open", impression.lease > now)
     query = (
         select(impression.target, func.count(), func.sum(impression.first_left.cast(Integer)))
-        .join(RaterRecord, RaterRecord.id == impression.rater_id)
-        .where(impression.kind == "pair", or_(impression.state == "answered", out), RaterRecord.kind == "person")
+        .where(impression.kind == "pair", or_(impression.state == "answered", out))
         .group_by(impression.target)
     )
     if targets is not None:

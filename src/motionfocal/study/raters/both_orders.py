@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from motionfocal.errors import AnswerError, GalleryError, MediaError
-from motionfocal.study.judging import Failure, Outcome
+from motionfocal.study.judging import Outcome, pass_over
 from motionfocal.study.protocol import OVERALL, Comparison, Judgement, Rater
 from motionfocal.study.storage import JudgementStore
 
@@ -22,16 +22,11 @@ def judge_both_orders(
     holds two judgements of each comparison that was judged in both orders, one after the other, and none of the others.
     ``progress`` is told how many of how many comparisons are done.
     """
-    judgements: list[Judgement] = []
-    failures = []
-    for done, comparison in enumerate(comparisons, 1):
-        try:
-            judgements += [
-                store.get(comparison.id, rater.name, question, order.left_model) or store.add(rater.judge(order))
-                for order in (comparison, comparison.exchanged())
-            ]
-        except (MediaError, GalleryError, AnswerError) as error:
-            failures.append(Failure(comparison, error))
-        if progress is not None:
-            progress(done, len(comparisons))
-    return Outcome(tuple(judgements), tuple(failures))
+
+    def judge(comparison: Comparison) -> list[Judgement]:
+        return [
+            store.get(comparison.id, rater.name, question, order.left_model) or store.add(rater.judge(order))
+            for order in (comparison, comparison.exchanged())
+        ]
+
+    return pass_over(comparisons, judge, (MediaError, GalleryError, AnswerError), progress)

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
-from typing import Literal, cast
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import Literal
 
 from motionfocal.intervals import Interval
+from motionfocal.pages import resource
 from motionfocal.study.design import StudyDesign
 from motionfocal.study.fieldwork.overview import Overview, RaterProgress, RaterSheet
+from motionfocal.study.web.pages import environment, static_text
 
 NOTHING = "\N{EN DASH}"
 
@@ -110,7 +109,7 @@ def render_admin(view: AdminView) -> str:
 
 def style_sheet() -> str:
     """The pages' CSS."""
-    return files("motionfocal.study.web").joinpath("static/admin.css").read_text(encoding="utf-8")
+    return resource("palette.css") + static_text("admin.css")
 
 
 def percent(share: float) -> str:
@@ -149,18 +148,5 @@ def _or(value: float, otherwise: float) -> float:
     return otherwise if math.isnan(value) else value
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("motionfocal.study.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = {"percent": percent, "span": span, "seconds": seconds, "instant": instant, "words": words}
-    environment.filters |= cast(dict[str, Callable[..., object]], filters)
-    environment.tests["nan"] = math.isnan
-    return environment
-
-
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = environment({"percent": percent, "span": span, "seconds": seconds, "instant": instant, "words": words})
+_ENVIRONMENT.tests["nan"] = math.isnan

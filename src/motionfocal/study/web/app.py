@@ -1,13 +1,14 @@
 """The web application of a study: its routes, and what guards them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse
+from starlette.responses import Response
 
 from motionfocal.study.fieldwork.database import Database
 from motionfocal.study.plan import Study
@@ -16,11 +17,11 @@ from motionfocal.study.web.context import Context, ServerSettings
 from motionfocal.study.web.entry_routes import entry_router
 from motionfocal.study.web.guards import BodyLimit, SameOrigin, SecurityHeaders
 from motionfocal.study.web.media_routes import media_router
+from motionfocal.study.web.pages import STATIC, static_text
 from motionfocal.study.web.problems import answer_problems, problem
 from motionfocal.study.web.rater_routes import rater_router
 
-_STATIC = Path(__file__).with_name("static")
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_THREADS = 6
 
 
 def create_app(
@@ -36,7 +37,7 @@ def create_app(
     database.belong_to(study.plan.fingerprint())
     context = Context(study, database, settings, clock)
     # No pages that describe the interface, and no redirects to an address made of the Host header.
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(lifespan=_few_threads, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     routers = entry_router, rater_router, media_router, admin_router
     for router in (*(make(context) for make in routers), _static_router()):
         app.include_router(router)
@@ -48,16 +49,22 @@ def create_app(
     return app
 
 
+@asynccontextmanager
+async def _few_threads(_app: FastAPI) -> AsyncIterator[None]:
+    """Votes wait for one another anyway; more threads would only take turns, and each turn costs."""
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield
+
+
 def _static_router() -> APIRouter:
-    """The scripts and styles that are there when the server starts, and no other file."""
+    """What the pages ask for, as it is when the server starts, and no other file."""
     router = APIRouter()
-    files = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
+    texts = {name: static_text(name) for name in STATIC}
 
     @router.get("/static/{name}")
-    def static(name: str) -> FileResponse:
-        if name not in files:
+    def static(name: str) -> Response:
+        if name not in texts:
             raise HTTPException(404)
-        kind = _TYPES[files[name].suffix]
-        return FileResponse(files[name], media_type=kind, headers={"Cache-Control": "public, max-age=300"})
+        return Response(texts[name], media_type=STATIC[name], headers={"Cache-Control": "public, max-age=300"})
 
     return router

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from motionfocal.settings import Settings
 from motionfocal.study.fieldwork.recording import Answer, Ballot
+from motionfocal.study.questions import MOST_REASONS
 
 
 def _storable(text: str) -> str:
@@ -32,7 +33,7 @@ class AnswerBody(Settings):
 
     question: Name
     choice: Literal["left", "right", "tie"]
-    reasons: tuple[Name, ...] = Field((), max_length=9)
+    reasons: tuple[Name, ...] = Field((), max_length=MOST_REASONS)
 
 
 class SeenBody(Settings):

@@ -4,6 +4,7 @@ Only what a rater was asked about is given to that rater, and to nobody else.
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -18,6 +19,7 @@ from motionfocal.study.web.context import Context
 from motionfocal.study.web.shown import item_of
 from motionfocal.study.web.tokens import RaterTokens
 
+_REMEMBERED = 4096  # impressions
 _MAX_RANGES = 8  # players ask for one
 _UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TYPES = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -28,8 +30,9 @@ def media_router(context: Context) -> APIRouter:
     """The routes of all clips and pictures."""
     router, tokens, study = APIRouter(), RaterTokens(context), context.study
 
-    def impression(token: str, uid: str) -> ImpressionRecord:
-        rater = tokens.rater(token)
+    @lru_cache(maxsize=_REMEMBERED)
+    def shown_to(rater: int, uid: str) -> ImpressionRecord:
+        """What never changes of an impression: a page asks for three files of it."""
         if _UID.fullmatch(uid):
             with context.database.read() as session:
                 mine = ImpressionRecord.uid == uid, ImpressionRecord.rater_id == rater
@@ -37,6 +40,9 @@ def media_router(context: Context) -> APIRouter:
             if found is not None:
                 return found
         raise HTTPException(404)
+
+    def impression(token: str, uid: str) -> ImpressionRecord:
+        return shown_to(tokens.rater(token), uid)
 
     def example(number: int) -> Example:
         if not 1 <= number <= len(study.plan.examples):

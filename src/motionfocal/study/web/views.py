@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from motionfocal.study.crowds import Outcome
 from motionfocal.study.design import Texts
 from motionfocal.study.questions import Question
-
-Outcome = Literal["finished", "screened_out", "failed", "closed"]
-"""All done; turned away after training; turned away by the checks; nothing (left) to do."""
 
 
 @dataclass(frozen=True)

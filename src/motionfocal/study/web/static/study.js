@@ -1,5 +1,5 @@
 "use strict";
-// The annotator's pages. A task is a draft that is kept at each change, two players on one clock (twin.js) whose clips come
+// The annotator's pages. A task is a draft that is kept at each change, two players on one clock (clock.js) whose clips come
 // whole (clips.js), an answer (answers.js) that opens when both clips were seen to the end, and a vote (votes.js).
 
 // The players of a task. `ready` is whether both clips are here; `changed` is called when that or the playing changes.

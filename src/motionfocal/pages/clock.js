@@ -136,7 +136,8 @@ function listen(keys) {
 }
 
 // The player of a page: #play, #back, #forward, the radio buttons `speed`, and their keys, which are returned.
-function operate(clock, find = (selector) => document.querySelector(selector)) {
+function operate(clock) {
+  const find = (selector) => document.querySelector(selector);
   const play = find("#play");
   const keys = {
     " ": () => clock.play(!clock.playing),
