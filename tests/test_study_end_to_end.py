@@ -115,7 +115,7 @@ MODELS = ("motif", "dynamicrafter")
 RATERS, AT_ONCE, ITEMS, VOTES = 40, 6, 24, 5
 CARELESS = (2, 5, 9, 13, 16, 20, 23, 26)  # none of the last: all of these meet their checks before the pairs run out
 OUTAGE = 100  # the answer at which the server is killed
-POPULATION = Population(effect=0.8, side=1.2, item_sd=0.6, rater_sd=0.3)
+POPULATION = Population(effect=1.0, side=1.3, item_sd=0.6, rater_sd=0.3)
 
 
 class Even(np.random.Generator):

@@ -4,17 +4,19 @@ import json
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from rich.progress import TaskID
 from rich.table import Table
 from sqlalchemy import select
 
 from motionfocal.cli.console import console, progress_bar
-from motionfocal.errors import StudyError
+from motionfocal.errors import ConfigError, StudyError
 from motionfocal.intervals import Interval
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.study.analysis.export import write_checks, write_codebook, write_votes
@@ -27,11 +29,11 @@ from motionfocal.study.fieldwork.overview import Overview
 from motionfocal.study.fieldwork.people import invite
 from motionfocal.study.fieldwork.records import EventRecord, RaterRecord
 from motionfocal.study.fieldwork.votes_of import check_rows, left_out, vote_rows
-from motionfocal.study.plan import DATABASE, PLAN, Study
+from motionfocal.study.plan import DATABASE, Study
 from motionfocal.study.raters.comparisons import machine_judgements
 from motionfocal.study.web.admin_auth import set_password
 from motionfocal.study.web.context import ServerSettings
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 
 @contextmanager
@@ -84,14 +86,18 @@ def run_serve(
     from motionfocal.study.web.serving import server_of
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = ServerSettings(
-        public_url=public_url, proxies=tuple(proxies), frame_ancestors=tuple(frames), sandbox=sandbox
-    )
+    try:
+        settings = ServerSettings(
+            public_url=public_url, proxies=tuple(proxies), frame_ancestors=tuple(frames), sandbox=sandbox
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
     with opened(folder, url) as (study, database):
         app = create_app(study, database, settings=settings)
         where = public_url or f"http://{host}:{port}"
         admin = f"{where}/admin" if study.secrets.admin else f"off; motionfocal study password {folder}"
-        console.print(f"{study.plan.name}: {where}   admin pages: {admin}", highlight=False)
+        console.print(f"{study.plan.name}: {where}   admin pages: {admin}", highlight=False, soft_wrap=True)
         console.file.flush()
         server_of(app, settings, host=host, port=port).run()
 
@@ -142,13 +148,20 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
     rewrite_jsonl(
         out / "events.jsonl",
         (
-            {"rater": names.get(event.rater_id or 0, ""), "kind": event.kind, "at": event.at, "what": event.what}
+            {
+                "rater": names.get(event.rater_id or 0, ""),
+                "impression": event.impression,
+                "kind": event.kind,
+                "at": event.at,
+                "what": event.what,
+            }
             for event in events
             if not event.kind.startswith("admin")  # they hold sessions and addresses
         ),
     )
     about = {
-        "design": study.design.model_dump(mode="json"),
+        "design": study.design.model_dump(mode="json", exclude={"galleries"}),  # folders of this machine
+        "models": study.plan.models,
         "plan": study.plan.fingerprint(),
         "excluded": excluded,
         "raters": [
@@ -156,8 +169,7 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
             for r in raters
         ],
     }
-    with replacing(out / "study.json") as partial:
-        partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    replace_text(out / "study.json", json.dumps(about, indent=1) + "\n")
     counted = sum(row.counts for row in votes)
     console.print(f"{out}: {counted} votes that count, {len(votes) - counted} that do not, {len(checks)} checks")
 
@@ -171,7 +183,9 @@ def run_backup(folder: Path, out: Path) -> None:
         raise StudyError(f"{out}: is there already; give a new file")
     with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(out)) as copy:
         original.backup(copy)
-    console.print(f"{out}: the votes; a study that is to be restored also needs {folder}/{PLAN} and its clips")
+    console.print(
+        f"{out}: the votes; to restore a study, put it back as {DATABASE} beside all else that is in {folder}"
+    )
 
 
 def run_forget(folder: Path, rater: str, url: str | None) -> None:
@@ -201,8 +215,10 @@ def _print_status(study: Study, found: Overview) -> None:
             shown,
         )
     console.print(table)
-    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in found.screening.states.items())
-    console.print(f"people: {states or 'none yet'}; {found.needed} more are needed")
+    counts = found.screening.states.items()
+    states = [f"{count} {state.replace('_', ' ')}" for state, count in counts if count]
+    states += [f"{found.screening.excluded} excluded"] if found.screening.excluded else []
+    console.print(f"people: {', '.join(states) or 'none yet'}; {found.needed} more are needed")
     for check in found.checks:
         graded = f"{check.passed} passed, {check.failed} failed" if check.passed + check.failed else "not graded"
         console.print(f"check {check.kind}: {graded}")
@@ -213,6 +229,6 @@ def _print_status(study: Study, found: Overview) -> None:
     if found.pay and found.pay.expected_cost is not None:
         pay = found.pay
         console.print(f"pay: {pay.cost:.2f} {pay.currency} so far, {pay.expected_cost:.2f} in all, without fees")
-    for rater in found.machines:
-        console.print(f"{rater.name}: {rater.votes} judgements")
+    for name, count in Counter(judgement.rater for judgement in machine_judgements(study)).items():
+        console.print(f"{name}: {count} judgements, both orders", highlight=False)
     console.print("The number of votes is fixed before a study: do not stop on a good score.")

@@ -142,20 +142,20 @@ def run_plan(
         seconds=seconds,
         hourly=hourly,
     )
-    table = Table(
-        "correlation within an image",
-        "smallest TI2V score that shows",
-        f"of all {baselines} (Bonferroni)" if baselines > 1 else "",
-        f"items to show {100 * aim:.0f} %" if aim else "",
-        title=f"{items} items on {images} images, {votes} votes each, power 80 % at the 5 % level",
-    )
-    for row in plan.detectable:
-        table.add_row(
-            f"{row.icc:g}",
-            f"{100 * row.score:.1f} % ({100 * row.preference:.1f} % of votes)",
-            f"{100 * row.corrected_score:.1f} %" if baselines > 1 else "",
-            str(row.items_needed) if row.items_needed else "",
-        )
+    table = Table(title=f"{items} items on {images} images, {votes} votes each, power 80 % at the 5 % level")
+    for row in plan.detectable if images < items else plan.detectable[:1]:
+        cells = {
+            "correlation within an image": f"{row.icc:g}",
+            "smallest TI2V score that shows": f"{100 * row.score:.1f} % ({100 * row.preference:.1f} % of votes)",
+        }
+        if baselines > 1:
+            cells[f"of all {baselines} (Bonferroni)"] = f"{100 * row.corrected_score:.1f} %"
+        if aim is not None:
+            cells[f"items to show {100 * aim:.0f} %"] = str(row.items_needed)
+        if not table.columns:
+            for name in cells:
+                table.add_column(name)
+        table.add_row(*cells.values())
     console.print(table)
     effort = plan.effort
     pay = "" if effort.pay is None else f", {effort.pay:.2f} of pay"

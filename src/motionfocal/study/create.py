@@ -126,7 +126,9 @@ def _require_whole(galleries: Sequence[Gallery], items: Sequence[BenchmarkItem])
         ]
     if wrong:
         raise StudyError(
-            "the galleries cannot be compared:\n  " + "\n  ".join(wrong[:20]) + "\nsee 'motionfocal gallery check'"
+            "the galleries cannot be compared:\n  "
+            + "\n  ".join(wrong[:20])
+            + "\nsee 'motionfocal gallery check GALLERY... --benchmark NAME'"
         )
 
 

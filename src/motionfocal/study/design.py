@@ -64,8 +64,8 @@ class Texts(Settings):
     )
     consent: str = Field(
         "Taking part is voluntary, and you may stop at any time. We store your answers, how long they took, and the"
-        " size of your window; not your name, nor your address. The answers will be published without anything that"
-        " who gave them."
+        " size of your window; not your name, nor your address. The answers will be published without anything"
+        " that tells who gave them."
     )
     consent_version: str = Field("1", min_length=1, description="Raise it with the text: it is stored with each rater.")
     thanks: str = Field("That was all. Thank you: your answers have been saved.")
@@ -151,6 +151,8 @@ def load_design(path: Path) -> StudyDesign:
     Raises:
         StudyError: there is no such file, it is no YAML, or a key is unknown or wrong; the text names the key.
     """
+    if not path.is_file():
+        raise StudyError(f"{path}: there is no such file; docs/study.md shows what belongs into it")
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -158,7 +160,7 @@ def load_design(path: Path) -> StudyDesign:
     try:
         design = StudyDesign.model_validate(written)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise StudyError(f"{path}: {'.'.join(map(str, first['loc'])) or 'study'}: {first['msg']}") from error
+        faults = (f"{'.'.join(map(str, one['loc'])) or 'study'}: {one['msg']}" for one in error.errors())
+        raise StudyError(f"{path}: " + "; ".join(faults)) from error
     absolute = tuple((path.parent / folder).resolve() for folder in design.galleries)
     return design.model_copy(update={"galleries": absolute})

@@ -67,7 +67,7 @@ def _how(design: StudyDesign) -> Iterator[str]:
         )
         yield (
             f"Of a rater's {design.tasks} tasks at most, {100 * checks.share:.0f} % were attention checks"
-            f" ({_listed(checks.kinds)}){graded}."
+            f" ({_listed(checks.kinds[: max(1, round(checks.share * design.tasks))])}){graded}."
         )
 
 

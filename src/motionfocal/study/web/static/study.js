@@ -66,8 +66,13 @@ function createPlayers(main, { note, passed, changed }) {
 function createHandover({ base, uid, form, say, note, flush, keys, gone }) {
   const again = find("#again");
 
-  function leave(next) {
+  // The browser's own error page would not try again: go when somebody answers.
+  async function leave(next) {
     flush();
+    while (!await fetch("/health", { cache: "no-store" }).then(() => true, () => false)) {
+      say("Saved. The server does not answer: waiting for it.", "attention");
+      await new Promise((done) => setTimeout(done, 1000));
+    }
     location.replace(next);
   }
 
