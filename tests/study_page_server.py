@@ -134,6 +134,10 @@ def create_app(desk: Desk) -> FastAPI:
     def show(kind: str) -> HTMLResponse:
         return HTMLResponse(render(shown[kind]))
 
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
     @app.get("/framed")
     def framed() -> HTMLResponse:
         head = '<!doctype html><title>crowd</title><link rel="icon" href="/static/icon.svg">'

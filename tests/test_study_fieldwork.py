@@ -132,6 +132,19 @@ def test_a_task_is_the_same_after_a_reload_until_its_lease_is_taken_by_another(d
     assert valid_votes(database) == {task.target: 1}
 
 
+def test_who_finds_all_places_on_lease_may_ask_again(database):
+    study = made_up_study(1, votes=1, lease_minutes=10, **NO_CHECKS, **NO_TRAINING)
+    away, patient = Voter(database, study, "away", 0.0), Voter(database, study, "patient", 0.0)
+    away.take(0.0)
+    assert patient.take(10.0) is None
+    with database.read() as session:
+        assert patient.rater(session).state == "working"
+    assert patient.vote(700.0) == "pair", "the lease is over"
+    assert patient.take(720.0) is None
+    with database.read() as session:
+        assert patient.rater(session).state == "finished"
+
+
 def test_a_late_vote_counts_while_its_place_is_free(database):
     study = made_up_study(1, votes=1, lease_minutes=10, **NO_CHECKS, **NO_TRAINING)
     voter = Voter(database, study, "a", 0.0)

@@ -4,6 +4,7 @@ A rater never sees a pair twice. Of the pairs that still want votes those with f
 seed; sides are balanced within each pair, and where a pair is even, within the rater.
 """
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -28,9 +29,10 @@ class Progress:
 
 
 def next_task(session: Session, study: Study, rater: RaterRecord, now: float) -> ImpressionRecord | None:
-    """The task that the rater has open, or else a new one; None when there is none for him.
+    """The task that the rater has open, or else a new one; None when there is none for him now.
 
-    It ends the work of a rater who has done all that he may, or for whom nothing is left.
+    It ends the work of a rater who has done all that he may, or for whom nothing is left. While others still have the
+    last places on lease, he may ask again.
     """
     if rater.excluded or rater.state not in ("training", "working"):
         return None
@@ -40,7 +42,7 @@ def next_task(session: Session, study: Study, rater: RaterRecord, now: float) ->
         task = _training_task(session, study, rater, shown, now)
     else:
         task = _resumed(session, study, shown, now) or _new_task(session, study, rater, shown, now)
-    if task is None:
+    if task is None and _has_ended(session, study, shown):
         rater.state, rater.ended = "finished", now
     session.flush()
     return task
@@ -134,6 +136,15 @@ def _first_left(pair: Slots, rater: list[bool], rng: np.random.Generator) -> boo
 def _task_of(pair: PairPlan, *, first_left: bool) -> Task:
     sides = (pair.first, pair.second) if first_left else (pair.second, pair.first)
     return Task(pair.id, *sides, first_left)
+
+
+def _has_ended(session: Session, study: Study, shown: Sequence[ImpressionRecord]) -> bool:
+    """Whether nothing can be left for this rater, whatever becomes of the tasks that are out."""
+    seen = {impression.target for impression in shown}
+    answered = slots(session, math.inf)
+    return _answered(_work(shown)) >= study.design.tasks or all(
+        pair.id in seen or answered.get(pair.id, Slots()).taken >= study.design.votes for pair in study.plan.pairs
+    )
 
 
 def _training_task(
