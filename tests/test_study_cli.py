@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import load_benchmark
 from motionfocal.cli.app import app
+from motionfocal.errors import UnavailableError
 
 from .page_galleries import write_results
 from .study_server import MODELS, small_design
@@ -132,3 +133,10 @@ def test_what_is_no_study_is_said(tmp_path):
     for verb in (["status"], ["invite", 1], ["serve"]):
         run(verb[0], tmp_path, *verb[1:], code=1)
     run("analyze", tmp_path / "none.csv", "--out", tmp_path, code=1)
+
+
+def test_without_its_libraries_a_study_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("motionfocal.cli.study_app.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["study", "plan"])
+    assert isinstance(result.exception, UnavailableError)
+    assert "motionfocal[study]" in str(result.exception)

@@ -1,5 +1,6 @@
 """The verbs of ``motionfocal study``; light, as ``motionfocal --help`` reads them."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,16 @@ Seed = Annotated[int, typer.Option(min=0, help="Draws resamples; equal seeds, eq
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="The model that all others are baselines of; unset, if it is clear.")
 ]
+
+
+@study_app.callback()
+def require_extra() -> None:
+    """A study needs libraries that nothing else does."""
+    from motionfocal.errors import UnavailableError
+
+    missing = [name for name in ("fastapi", "pyarrow", "sqlalchemy") if find_spec(name) is None]
+    if missing:
+        raise UnavailableError(f"a study needs {', '.join(missing)}: pip install 'motionfocal[study]'")
 
 
 @study_app.command()
