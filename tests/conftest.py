@@ -1,13 +1,18 @@
 """Shared fixtures: real clips from the benchmark beside the project, and a texture to move things on."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from .postgres import postgres_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["COLUMNS"] = "200"  # the console reads it once, when it is first imported: tables do not wrap in tests
 
@@ -46,3 +51,16 @@ def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server that is started for the tests."""
     with postgres_server() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real Chromium, one a test file."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need Playwright (.[dev])")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -246,3 +246,14 @@ def raw(http: httpx.Client, request: bytes) -> bytes:
     with socket.create_connection((http.base_url.host, http.base_url.port), timeout=20) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextlib.contextmanager
+def live_site(study: Study, folder: Path) -> Iterator[tuple]:
+    """A real server: its site, a rater at work whose task is open, and a client of it."""
+    with (
+        open_site(study, folder / "votes.sqlite") as site,
+        serving(site.app) as (host, port),
+        httpx.Client(base_url=f"http://{host}:{port}") as http,
+    ):
+        yield site, site.at_work(), http

@@ -1,7 +1,6 @@
 """The page of galleries in a real browser: fast with 3200 clips, in sync, and its controls do what they say."""
 
 import functools
-import os
 import shutil
 from pathlib import Path
 
@@ -95,17 +94,6 @@ def large(tmp_path_factory) -> Path:
         patch.setattr(MediaFolder, "__hash__", lambda media: hash(media.folder))
         patch.setattr(MediaFolder, "__eq__", lambda one, other: one.folder == other.folder)
         return write_gallery_page(galleries, folder / "page", benchmark=benchmark, results=results).page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

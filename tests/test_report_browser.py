@@ -1,7 +1,5 @@
 """The report page in a real browser: it opens clean, its clips stay in sync, its controls do what they say."""
 
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -49,17 +47,6 @@ def report(tmp_path_factory) -> Report:
 @pytest.fixture(scope="module")
 def path(report, tmp_path_factory) -> Path:
     return write_report(report, tmp_path_factory.mktemp("page") / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from importlib.metadata import version
 
-import httpx
 import pytest
 
 from motionfocal.study.fieldwork.records import ImpressionRecord
 
-from .study_server import open_site, raw, serving, small_study
+from .study_server import live_site, open_site, raw, small_study
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +22,8 @@ def site(study, tmp_path):
 
 @pytest.fixture(scope="module")
 def live(study, tmp_path_factory):
-    """A real server, and a rater at work whose task is open."""
-    with (
-        open_site(study, tmp_path_factory.mktemp("live") / "votes.sqlite") as site,
-        serving(site.app) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}") as http,
-    ):
-        yield site, site.at_work(), http
+    with live_site(study, tmp_path_factory.mktemp("live")) as live:
+        yield live
 
 
 def test_guessed_ids_and_other_raters_clips_are_not_there(site):

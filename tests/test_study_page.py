@@ -1,8 +1,6 @@
 """The annotator's page in a real browser: what opens the answer, its keys, and that no vote is lost."""
 
-import os
 import re
-import shutil
 from importlib.resources import files
 
 import pytest
@@ -35,17 +33,6 @@ DRIFT = """async (seconds) => {
   });
   return { most, loops };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

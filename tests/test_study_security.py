@@ -5,7 +5,6 @@ import re
 import sys
 from dataclasses import replace
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +15,7 @@ from motionfocal.study.web.context import Context, ServerSettings
 from motionfocal.study.web.guards import RateLimit
 from motionfocal.study.web.tokens import RaterTokens, serializer
 
-from .study_server import LASTS, MODELS, START, Visitor, on_crowds, open_site, raw, serving, small_study
+from .study_server import LASTS, MODELS, START, Visitor, live_site, on_crowds, open_site, raw, small_study
 
 HOUR = 3600.0
 
@@ -34,14 +33,8 @@ def site(study, tmp_path):
 
 @pytest.fixture(scope="module")
 def live(study, tmp_path_factory):
-    """A real server, and a rater at work whose task is open."""
-    with (
-        open_site(study, tmp_path_factory.mktemp("live") / "votes.sqlite") as site,
-        serving(site.app) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}") as http,
-    ):
-        visitor = site.at_work()
-        yield site, visitor, http
+    with live_site(study, tmp_path_factory.mktemp("live")) as live:
+        yield live
 
 
 def flipped(token: str, place: int) -> str:

@@ -29,10 +29,7 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 def entry_router(context: Context) -> APIRouter:
     """The landing page, ``/health`` and invitations; the ways of the crowds that the design names."""
-    router, tokens, study = APIRouter(), RaterTokens(context), context.study
-
-    def page_of(rater: RaterRecord) -> Response:
-        return RedirectResponse(f"/r/{tokens.of(rater.id)}", 303)
+    router, study = APIRouter(), context.study
 
     @router.get("/")
     def landing() -> HTMLResponse:
@@ -49,50 +46,67 @@ def entry_router(context: Context) -> APIRouter:
     def invited(code: str) -> Response:
         with context.database.write() as session:
             rater = redeem(session, study, code if _CODE.fullmatch(code) else "", context.clock())
-        return page_of(rater)
+        return _page_of(context, rater)
 
-    arrivals = RateLimit(context.settings.entries_per_minute, context.clock)
+    door = _CrowdDoor(context)
+    if study.design.mturk:
+        _add_mturk(router, context, door)
+    if study.design.prolific:
+        _add_prolific(router, door)
+    return router
 
-    def arrive(request: Request, source: str, worker: str, ids: dict[str, str]) -> Response:
-        """Let a crowd's worker in; whoever has been here before goes on where they were."""
-        arrivals.take(request.client.host if request.client else "")
-        key = hidden(study, worker)
+
+class _CrowdDoor:
+    """Lets a crowd's workers in; whoever has been here before goes on where they were."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._arrivals = RateLimit(context.settings.entries_per_minute, context.clock)
+
+    def arrive(self, request: Request, source: str, worker: str, ids: dict[str, str]) -> Response:
+        context = self._context
+        self._arrivals.take(request.client.host if request.client else "")
+        key = hidden(context.study, worker)
         with context.database.write() as session:
             _require_unpaid(session, source, key, ids)
-            rater = join(session, study, source=source, key=key, now=context.clock(), session_ids=ids)
-        return page_of(rater)
+            rater = join(session, context.study, source=source, key=key, now=context.clock(), session_ids=ids)
+        return _page_of(context, rater)
 
-    if study.design.mturk:
 
-        @router.get("/mturk")
-        def from_mturk(
-            request: Request,
-            assignment: Annotated[Id, Query(alias="assignmentId")] = mturk.NOT_ACCEPTED,
-            hit: Annotated[Id, Query(alias="hitId")] = "-",
-            worker: Annotated[Id, Query(alias="workerId")] = "",
-            submit_to: Annotated[str, Query(alias="turkSubmitTo", max_length=200)] = "",
-        ) -> Response:
-            if assignment == mturk.NOT_ACCEPTED:
-                view = PreviewView(study.design.texts, "/preview", study.design.asked, example_views(study))
-                return HTMLResponse(render(view))
-            mturk.submit_address(submit_to, sandbox=context.settings.sandbox)
-            if not worker:
-                raise HTTPException(400, "workerId is missing. Open the task on Mechanical Turk's site.")
-            ids = {"assignmentId": assignment, "hitId": hit, "turkSubmitTo": submit_to}
-            return arrive(request, "mturk", worker, ids)
+def _add_mturk(router: APIRouter, context: Context, door: _CrowdDoor) -> None:
+    study = context.study
 
-    if study.design.prolific:
+    @router.get("/mturk")
+    def from_mturk(
+        request: Request,
+        assignment: Annotated[Id, Query(alias="assignmentId")] = mturk.NOT_ACCEPTED,
+        hit: Annotated[Id, Query(alias="hitId")] = "-",
+        worker: Annotated[Id, Query(alias="workerId")] = "",
+        submit_to: Annotated[str, Query(alias="turkSubmitTo", max_length=200)] = "",
+    ) -> Response:
+        if assignment == mturk.NOT_ACCEPTED:
+            view = PreviewView(study.design.texts, "/preview", study.design.asked, example_views(study))
+            return HTMLResponse(render(view))
+        mturk.submit_address(submit_to, sandbox=context.settings.sandbox)
+        if not worker:
+            raise HTTPException(400, "workerId is missing. Open the task on Mechanical Turk's site.")
+        ids = {"assignmentId": assignment, "hitId": hit, "turkSubmitTo": submit_to}
+        return door.arrive(request, "mturk", worker, ids)
 
-        @router.get("/prolific")
-        def from_prolific(
-            request: Request,
-            participant: Annotated[Id, Query(alias="PROLIFIC_PID")],
-            study_id: Annotated[Id, Query(alias="STUDY_ID")],
-            session_id: Annotated[Id, Query(alias="SESSION_ID")],
-        ) -> Response:
-            return arrive(request, "prolific", participant, {"STUDY_ID": study_id, "SESSION_ID": session_id})
 
-    return router
+def _add_prolific(router: APIRouter, door: _CrowdDoor) -> None:
+    @router.get("/prolific")
+    def from_prolific(
+        request: Request,
+        participant: Annotated[Id, Query(alias="PROLIFIC_PID")],
+        study_id: Annotated[Id, Query(alias="STUDY_ID")],
+        session_id: Annotated[Id, Query(alias="SESSION_ID")],
+    ) -> Response:
+        return door.arrive(request, "prolific", participant, {"STUDY_ID": study_id, "SESSION_ID": session_id})
+
+
+def _page_of(context: Context, rater: RaterRecord) -> Response:
+    return RedirectResponse(f"/r/{RaterTokens(context).of(rater.id)}", 303)
 
 
 def _require_unpaid(session: Session, source: str, key: str, ids: dict[str, str]) -> None:
