@@ -27,7 +27,7 @@ from motionfocal.study.web.context import ServerSettings
 
 from .made_up_study import Voter, made_up_study, right_side
 from .postgres import postgres_server
-from .watched_study import MODELS, START, Filler, fill, watched_study
+from .watched_study import MODELS, START, Filler, fill, let_rate, watched_study
 
 PASSWORD = "a long enough password"
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
@@ -80,7 +80,7 @@ def site(tmp_path):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """A database in which ten people and an oracle have voted, and the time after it."""
+    """A database in which ten people have voted, and the time after it."""
     path = tmp_path_factory.mktemp("filled") / "study.sqlite"
     database = Database(f"sqlite:///{path}")
     now = fill(watched_study(items=10, votes=5), database, np.random.default_rng(0), people=10, tasks=12)
@@ -93,14 +93,15 @@ def watched(tmp_path, filled):
     """A study that is under way, seen by someone who has logged in."""
     path, now = filled
     shutil.copy(path, tmp_path)
-    found = site_of(watched_study(items=10, votes=5), tmp_path)
+    found = site_of(replace(watched_study(items=10, votes=5), folder=tmp_path), tmp_path)
+    let_rate(found.study)
     found.time[0] = now
     found.log_in()
     return found
 
 
 def rater_of(site, name):
-    return next(row for row in (*site.overview().raters, *site.overview().machines) if row.name == name)
+    return next(row for row in site.overview().raters if row.name == name)
 
 
 class TestDoor:
@@ -385,7 +386,7 @@ class TestExport:
             assert f'filename="{table}.csv"' in answer.headers["content-disposition"]
             files[table] = answer.text.splitlines()[1:]
         assert len(files["votes"]) == watched.overview().votes
-        assert len(files["machines"]) == rater_of(watched, "metric:object_motion").votes == 30
+        assert len(files["machines"]) == watched.overview().machines["metric:object_motion"] == 2 * 30
         assert not [row for row in (*files["votes"], *files["left_out"]) if "metric" in row]
         assert all("r0002" not in row for row in files["votes"])
         assert sum("r0002" in row for row in files["left_out"]) == len(watched.votes_of(2))
@@ -399,7 +400,7 @@ class TestOverview:
     def test_counts_agree_with_the_database(self, watched):
         found = watched.overview()
         with watched.database.read() as session:
-            people = set(session.scalars(select(RaterRecord.id).where(RaterRecord.kind == "person")))
+            people = set(session.scalars(select(RaterRecord.id)))
             rows = session.execute(select(VoteRecord, ImpressionRecord).join(ImpressionRecord)).all()
         counted = [shown for vote, shown in rows if shown.kind == "pair" and vote.state == "valid"]
         assert found.votes == sum(shown.rater_id in people for shown in counted) == sum(r.votes for r in found.raters)
@@ -415,15 +416,10 @@ class TestOverview:
 
     def test_machines_change_no_figure_of_people(self, watched):
         alone = watched.overview()
-        with watched.database.write() as session:
-            filler = Filler(watched.study, session, np.random.default_rng(5))
-            machine = filler.rater("metric:another", "metric", "machine", "working", watched.time[0], "")
-            for number, pair in enumerate(watched.study.plan.pairs, 1):
-                shown = filler.show(machine, "pair", pair.id, number, pair.second, pair.first, False, START)
-                filler.vote(machine, shown, "right", watched.time[0], 0.01, ["too fast"])
+        let_rate(watched.study, "metric:another")
         both = watched.overview()
         assert len(both.machines) == len(alone.machines) + 1
-        assert repr(replace(both, machines=())) == repr(replace(alone, machines=())), "repr: NaN differs from itself"
+        assert repr(replace(both, machines={})) == repr(replace(alone, machines={})), "repr: NaN differs from itself"
         page = watched.client.get("/admin").text
         assert page.index("metric:another") > page.index("Raters that are no people")
 
@@ -456,7 +452,7 @@ class TestOverview:
             filler = Filler(site.study, session, np.random.default_rng(0))
             pairs = site.study.plan.pairs
             for name, minutes in (("a", [10, 20]), ("b", [20, 5 * 60])):
-                rater = filler.rater(name, "person", "link", "working", START, "")
+                rater = filler.rater(name, "link", "working", START, "")
                 for number, minute in enumerate(minutes):
                     at = START + 60 * minute
                     pair = pairs[number]

@@ -9,6 +9,8 @@ import numpy as np
 from motionfocal.study.design import Pay
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, InvitationRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
+from motionfocal.study.protocol import Judgement
+from motionfocal.study.raters.comparisons import store_of
 
 from .made_up_study import made_up_study
 
@@ -35,12 +37,11 @@ def watched_study(items=40, **design) -> Study:
 
 
 def fill(study: Study, database, rng: np.random.Generator, people: int = 40, tasks: int = 26) -> float:
-    """Insert what ``people`` did, one after the other, and an oracle; returns the time at which it is looked at."""
+    """Insert what ``people`` did, one after the other; returns the time at which it is looked at."""
     with database.write() as session:
         filler = Filler(study, session, rng)
         for number in range(people):
             filler.person(number, tasks, working=number >= people - 3)
-        filler.oracle()
         codes = [InvitationRecord(code=f"code{n:02d}-{n * 7919:06x}", label="lab", created=START) for n in range(12)]
         session.add_all(codes)
     return filler.latest + 40
@@ -69,7 +70,7 @@ class Filler:
         if number >= 37:
             tasks = 9
         joined = START + 400 * number
-        rater = self.rater(f"r{number + 1:04d}", "person", "mturk" if number % 3 else "link", state, joined, excluded)
+        rater = self.rater(f"r{number + 1:04d}", "mturk" if number % 3 else "link", state, joined, excluded)
         now = joined + 180
         now = self._train(rater, now, rounds=2 if number % 8 == 4 or state == "screened_out" else 1)
         if state == "screened_out":
@@ -92,15 +93,9 @@ class Filler:
             what = {"reason": excluded, "by": "admin"}
             self.session.add(EventRecord(rater_id=rater.id, kind="excluded", at=now, what=what))
 
-    def oracle(self):
-        rater = self.rater("metric:object_motion", "metric", "machine", "working", START, "")
-        for number, pair in enumerate(self.study.plan.pairs, 1):
-            shown = self.show(rater, "pair", pair.id, number, pair.first, pair.second, True, START)
-            self.vote(rater, shown, "left", START, 0.1, [])
-
-    def rater(self, name, kind, source, state, joined, excluded):
+    def rater(self, name, source, state, joined, excluded):
         rater = RaterRecord(
-            name=name, kind=kind, source=source, key=name, state=state, seed=1, joined=joined, seen=joined,
+            name=name, source=source, key=name, state=state, seed=1, joined=joined, seen=joined,
             excluded=excluded,
         )  # fmt: skip
         self.session.add(rater)
@@ -177,3 +172,13 @@ class Filler:
                 plays_right=1,
             )
         )
+
+
+def let_rate(study: Study, name: str = "metric:object_motion") -> None:
+    """Have a rater that is no person prefer the first clip of each pair, in both orders."""
+    store = store_of(study, name)
+    for pair in study.plan.pairs:
+        models = [study.plan.clip(clip).model for clip in (pair.first, pair.second)]
+        for left, right in (models, models[::-1]):
+            preference = "left" if left == models[0] else "right"
+            store.add(Judgement(pair.id, pair.item, "m", left, right, name, preference, (), kind="metric"))

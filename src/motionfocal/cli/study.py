@@ -4,7 +4,6 @@ import json
 import logging
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -229,6 +228,6 @@ def _print_status(study: Study, found: Overview) -> None:
     if found.pay and found.pay.expected_cost is not None:
         pay = found.pay
         console.print(f"pay: {pay.cost:.2f} {pay.currency} so far, {pay.expected_cost:.2f} in all, without fees")
-    for name, count in Counter(judgement.rater for judgement in machine_judgements(study)).items():
+    for name, count in found.machines.items():
         console.print(f"{name}: {count} judgements, both orders", highlight=False)
     console.print("The number of votes is fixed before a study: do not stop on a good score.")

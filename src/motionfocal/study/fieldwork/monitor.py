@@ -31,6 +31,7 @@ from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, R
 from motionfocal.study.fieldwork.votes_of import judgements_of
 from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Judgement
+from motionfocal.study.raters.comparisons import machine_judgements
 
 ENDED: tuple[RaterState, ...] = ("finished", "screened_out", "failed")
 _RESAMPLES = 1000
@@ -40,44 +41,34 @@ _ENOUGH = 10
 
 def overview(session: Session, study: Study, now: float, rng: np.random.Generator) -> Overview:
     """Everything that the admin page shows; ``rng`` draws the resamples of the intervals."""
-    raters = session.scalars(select(RaterRecord).order_by(RaterRecord.id)).all()
-    people = [rater for rater in raters if rater.kind == "person"]
-    names = {rater.id for rater in people}
+    people = session.scalars(select(RaterRecord).order_by(RaterRecord.id)).all()
     votes = answered(session, study)
-    by_people = [vote for vote in votes if vote.rater in names]
-    pairs = _pairs(session, study, by_people, now)
-    rows = rater_rows(study, raters, votes)
+    pairs = _pairs(session, study, votes, now)
+    rows = rater_rows(study, people, votes)
     at_work = [rater for rater in people if _is_at_work(rater, study.design, now)]
     return Overview(
         name=study.plan.name,
         now=now,
         pairs=pairs,
-        questions=_questions(study, [said for said in judgements_of(session, study) if said.kind == "person"], rng),
-        raters=tuple(row for row in rows if row.kind == "person"),
-        machines=tuple(row for row in rows if row.kind != "person"),
-        checks=tallies(by_people),
-        time=_time_on_task(by_people),
-        pay=_pay(study.design, people, by_people, pairs),
-        screening=_screening(people, by_people, len(at_work)),
+        questions=_questions(study, judgements_of(session, study), rng),
+        raters=rows,
+        machines=Counter(judgement.rater for judgement in machine_judgements(study)),
+        checks=tallies(votes),
+        time=_time_on_task(votes),
+        pay=_pay(study.design, people, votes, pairs),
+        screening=_screening(people, votes, len(at_work)),
         needed=_needed(study, rows, {rater.id for rater in at_work}, pairs),
-        last_vote=max((vote.received for vote in by_people), default=None),
+        last_vote=max((vote.received for vote in votes), default=None),
     )
 
 
 def rater_rows(study: Study, raters: Iterable[RaterRecord], votes: Sequence[Answered]) -> tuple[RaterProgress, ...]:
-    """The figures of ``raters``; ``votes`` are everybody's, with which people's are compared."""
+    """The figures of ``raters``; ``votes`` are everybody's, with which theirs are compared."""
     of_rater: dict[int, list[Answered]] = defaultdict(list)
     for vote in votes:
         of_rater[vote.rater].append(vote)
-    raters = list(raters)
-    people = {rater.id for rater in raters if rater.kind == "person"}
-    by_people = [vote for vote in votes if vote.rater in people]
-    usual = _time_on_task(by_people)
-    majority = _Majorities(by_people)
-    return tuple(
-        _rater_row(study.design, rater, of_rater[rater.id], majority if rater.id in people else None, usual)
-        for rater in raters
-    )
+    usual, majority = _time_on_task(votes), _Majorities(votes)
+    return tuple(_rater_row(study.design, rater, of_rater[rater.id], majority, usual) for rater in raters)
 
 
 def tallies(votes: Sequence[Answered]) -> tuple[CheckTally, ...]:
@@ -94,7 +85,7 @@ def _pairs(session: Session, study: Study, votes: Sequence[Answered], now: float
         select(ImpressionRecord.target, func.count())
         .join(RaterRecord, RaterRecord.id == ImpressionRecord.rater_id)
         .where(ImpressionRecord.kind == "pair", ImpressionRecord.state == "open", ImpressionRecord.lease > now)
-        .where(RaterRecord.kind == "person", RaterRecord.excluded == "", RaterRecord.state.not_in(ENDED))
+        .where(RaterRecord.excluded == "", RaterRecord.state.not_in(ENDED))
         .group_by(ImpressionRecord.target)
     )
     leases = dict(session.execute(open_tasks).all())
@@ -178,12 +169,12 @@ def _rater_row(
     design: StudyDesign,
     rater: RaterRecord,
     votes: Sequence[Answered],
-    majority: _Majorities | None,
+    majority: _Majorities,
     usual: TimeOnTask | None,
 ) -> RaterProgress:
     on_pairs = [vote for vote in votes if vote.kind == "pair"]
     sides = [answer["choice"] for vote in on_pairs for answer in vote.answers if answer["choice"] != "tie"]
-    same = [same for vote in on_pairs for same in majority.sides_with_others(vote)] if majority else []
+    same = [same for vote in on_pairs for same in majority.sides_with_others(vote)]
     seconds = [vote.took for vote in votes if vote.kind != "training"]
     flags = Counter(flag for vote in votes for flag in vote.flags)
     checks = tallies(votes)
@@ -197,7 +188,6 @@ def _rater_row(
     return RaterProgress(
         id=rater.id,
         name=rater.name,
-        kind=rater.kind,
         source=rater.source,
         state=rater.state,
         joined=rater.joined,
@@ -212,7 +202,7 @@ def _rater_row(
         seconds=float(np.median(seconds)) if seconds else math.nan,
         flags=flags,
         comments=sum(vote.commented for vote in votes),
-        odd=frozenset(name for name, is_odd in odd.items() if is_odd) if majority else frozenset(),
+        odd=frozenset(name for name, is_odd in odd.items() if is_odd),
     )
 
 
@@ -272,9 +262,8 @@ def _needed(study: Study, rows: Sequence[RaterProgress], at_work: set[int], pair
     """
     planned = min(round(study.design.tasks * (1 - study.design.checks.share)), len(study.plan.pairs))
     planned = max(1, planned)
-    people = [row for row in rows if row.kind == "person"]
-    through = [row.votes for row in people if row.state in ENDED or row.excluded]
+    through = [row.votes for row in rows if row.state in ENDED or row.excluded]
     each = float(np.mean(through)) if len(through) >= _ENOUGH and any(through) else planned
-    coming = sum(max(0, planned - row.votes) for row in people if row.id in at_work)
+    coming = sum(max(0, planned - row.votes) for row in rows if row.id in at_work)
     missing = sum(pair.wanted - pair.votes for pair in pairs)
     return max(0, math.ceil((missing - coming) / each))

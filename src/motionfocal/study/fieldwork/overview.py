@@ -1,7 +1,7 @@
 """The nouns of a study under way: what its admin page shows.
 
-Shares are in [0, 1], times are seconds since 1970, durations seconds. Raters that are no people stand in ``machines``
-and count nowhere else.
+Shares are in [0, 1], times are seconds since 1970, durations seconds. Raters that are no people stand in ``machines``,
+with the number of their judgements (both orders), and count nowhere else.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,6 @@ class RaterProgress:
 
     id: int
     name: str
-    kind: str
     source: str
     state: str
     joined: float
@@ -149,7 +148,7 @@ class Overview:
     pairs: tuple[PairProgress, ...]
     questions: tuple[QuestionSoFar, ...]
     raters: tuple[RaterProgress, ...]
-    machines: tuple[RaterProgress, ...]
+    machines: Mapping[str, int]
     checks: tuple[CheckTally, ...]
     time: TimeOnTask | None
     pay: PayEstimate | None

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from motionfocal.errors import RefusedError
 from motionfocal.study.fieldwork.records import InvitationRecord, RaterRecord
 from motionfocal.study.plan import Study
-from motionfocal.study.protocol import Kind
 
 
 def hidden(study: Study, worker: str) -> str:
@@ -25,8 +24,6 @@ def join(
     source: str,
     key: str,
     now: float,
-    kind: Kind = "person",
-    name: str | None = None,
     session_ids: Mapping[str, str] | None = None,
 ) -> RaterRecord:
     """The rater of a source and a key, who is made when he comes for the first time.
@@ -37,8 +34,7 @@ def join(
     if rater is None:
         seed = hashlib.sha256(f"{study.design.seed}|{source}|{key}".encode()).digest()
         rater = RaterRecord(
-            name=name or f"r{1 + (session.scalar(select(func.max(RaterRecord.id))) or 0):04d}",
-            kind=kind,
+            name=f"r{1 + (session.scalar(select(func.max(RaterRecord.id))) or 0):04d}",
             source=source,
             key=key,
             state="invited",

@@ -37,16 +37,15 @@ class StudyRecord(Record):
 class RaterRecord(Record):
     """Someone who votes. ``key`` is the salted hash of a crowd's worker id, or an invitation's code.
 
-    ``kind`` is a protocol.Kind. ``name`` is what exports call the rater and tells nothing ("r0007"); of raters that are
-    not people it tells which ("metric:object_motion"). ``state`` is a RaterState; ``excluded`` is a reason, or "".
+    ``name`` is what exports call the rater and tells nothing ("r0007"). ``state`` is a RaterState; ``excluded`` is a
+    reason, or "". Raters that are no people are kept elsewhere (raters.comparisons).
     """
 
     __tablename__ = "raters"
     __table_args__ = (UniqueConstraint("source", "key"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
-    kind: Mapped[str] = mapped_column(String(16), default="person")
-    source: Mapped[str] = mapped_column(String(16))  # link, mturk, prolific, simulated, machine
+    source: Mapped[str] = mapped_column(String(16))  # link, mturk, prolific, simulated
     key: Mapped[str] = mapped_column(String(120))
     state: Mapped[str] = mapped_column(String(16), default="invited")
     seed: Mapped[int] = mapped_column(Integer)

@@ -9,7 +9,7 @@ from motionfocal.study.analysis.export import CheckRow, VoteRow
 from motionfocal.study.fieldwork.checks import check_kind, right_side
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
-from motionfocal.study.protocol import Judgement, Kind, Preference
+from motionfocal.study.protocol import Judgement, Preference
 
 _Answered = tuple[VoteRecord, ImpressionRecord, RaterRecord]
 
@@ -115,7 +115,7 @@ def _judgements(study: Study, found: _Answered) -> list[Judgement]:
             preference=cast(Preference, said["choice"]),
             reasons=tuple(cast(list[str], said["reasons"])),
             question=str(said["question"]),
-            kind=cast(Kind, rater.kind),
+            kind="person",
         )
         for said in vote.answers
     ]
