@@ -45,6 +45,9 @@ def test_a_rehearsal_is_analyzed_apart_from_the_study(folder, rehearsed):
     (row,) = table["rows"]
     assert (row["model"], row["baseline"]) == MODELS
     assert row["votes"] == 12
+    assert "nobody voted" in found["name"]
+    assert (rehearsed / "methods.txt").read_text().startswith("A rehearsal: ")
+    assert table["side"] == row["side"]
     assert row["vote_score"]["estimate"] > 0.7
     assert not (folder / "study" / "study.sqlite").exists()
     with_sim = run("status", folder / "study", "--database", f"sqlite:///{rehearsed}/study.sqlite")

@@ -78,7 +78,7 @@ def run_simulate(
                 np.random.default_rng(seed),
                 partial(_show, progress, task),
             )
-        analysis = _analyzed(study, database, out, None, seed, ())
+        analysis = _analyzed(study, database, out, None, seed, (), rehearsal=True)
     finally:
         database.close()
     _print(analysis, out)
@@ -167,16 +167,25 @@ def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _analyzed(
-    study: Study, database: Database, out: Path, model: str | None, seed: int, commands: Sequence[str]
+    study: Study,
+    database: Database,
+    out: Path,
+    model: str | None,
+    seed: int,
+    commands: Sequence[str],
+    *,
+    rehearsal: bool = False,
 ) -> Analysis:
     with database.read() as session:
         rows, repeats = vote_rows(session, study), repeats_of(session, study)
         checks, excluded = check_rows(session, study), left_out(session)
-    rows += [VoteRow(judgement) for judgement in machine_judgements(study)]
+    if not rehearsal:
+        rows += [VoteRow(judgement) for judgement in machine_judgements(study)]
     return analyze_to(
         rows,
         out,
-        name=study.plan.name,
+        name=f"{study.plan.name}: a rehearsal, nobody voted" if rehearsal else study.plan.name,
+        foreword="A rehearsal: all that is called people here was made up." if rehearsal else "",
         model=model or _reference(study),
         repeats=repeats,
         excluded=excluded,

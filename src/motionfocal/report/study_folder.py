@@ -25,14 +25,15 @@ def analyze_to(
     checks: Sequence[CheckRow] = (),
     design: StudyDesign | None = None,
     commands: Sequence[str] = (),
+    foreword: str = "",
     seed: int = 0,
     resamples: int = 2000,
 ) -> Analysis:
     """Analyse votes and write everything into the folder ``out``, the page last; see docs/study-analysis.md.
 
     Only rows that count are analysed (see ``VoteRow.counts``); where states are known, the others are written as
-    ``left_out``. ``design`` adds to the paragraph on methods, ``commands`` stand on the page. The other arguments are
-    those of ``analyze``.
+    ``left_out``. ``design`` and a ``foreword`` add to the paragraph on methods, ``commands`` stand on the page. The
+    other arguments are those of ``analyze``.
 
     Raises:
         ConfigError, UnknownNameError: as ``analyze``; nothing is written then.
@@ -48,7 +49,7 @@ def analyze_to(
         seed=seed,
         resamples=resamples,
     )
-    methods = methods_paragraph(analysis, design)
+    methods = f"{foreword} {methods_paragraph(analysis, design)}".strip()
     write_analysis(analysis, out / "analysis.json")
     write_votes([row for row in rows if row.counts], out)
     if any(row.state for row in rows):

@@ -128,7 +128,7 @@ def _require_whole(galleries: Sequence[Gallery], items: Sequence[BenchmarkItem])
         raise StudyError(
             "the galleries cannot be compared:\n  "
             + "\n  ".join(wrong[:20])
-            + "\nsee 'motionfocal gallery check GALLERY... --benchmark NAME'"
+            + "\nsee 'motionfocal gallery check GALLERY... --benchmark NAME'; 'items: common' takes what all have"
         )
 
 

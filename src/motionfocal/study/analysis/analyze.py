@@ -116,13 +116,14 @@ def _table_of_people(
     resamples: int,
 ) -> Table:
     rows = comparison_rows(votes, model, rng, resamples)
+    alone = rows[0] if len(rows) == 1 else None  # then table and row say the same, to the digit
     return Table(
         question=votes[0].question,
         kind=votes[0].kind,
         rows=rows,
         mean_score=_mean_score(rows),
-        agreement=agreement_of(votes, rng, resamples),
-        side=side_bias(votes, rng, resamples),
+        agreement=alone.agreement if alone else agreement_of(votes, rng, resamples),
+        side=alone.side if alone else side_bias(votes, rng, resamples),
         consistency=consistency(repeats),
         ranking=rank(votes),
         raters=rater_rows(votes),
