@@ -7,10 +7,14 @@ from dataclasses import replace
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
+from typer.testing import CliRunner
 
+from motionfocal.cli.app import app
 from motionfocal.errors import StudyError, UnavailableError
 from motionfocal.study.crowds.mturk import Hit, approve, connect, external_question, hits, post, qualifications
 from motionfocal.study.design import MTurk
+from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.people import join
 
 from .study_server import on_crowds, small_study
 
@@ -174,3 +178,24 @@ def test_without_boto3_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UnavailableError, match=r"motionfocal\[mturk\]"):
         connect(sandbox=True)
+
+
+def test_the_verb_pays_those_who_have_finished_and_names_the_others(study, client, monkeypatch):
+    database = Database(study.database)
+    with database.write() as session:
+        for number, (state, excluded) in enumerate([("finished", ""), ("finished", "too fast"), ("working", "")], 1):
+            ids = {"assignmentId": f"A{number}", "hitId": "HIT1", "turkSubmitTo": "https://www.mturk.com"}
+            rater = join(session, study, source="mturk", key=str(number), now=0.0, session_ids=ids)
+            rater.state, rater.excluded = state, excluded
+    database.close()
+    monkeypatch.setattr("motionfocal.study.crowds.mturk.connect", lambda *, sandbox: client)
+    with Stubber(client) as stub:
+        waiting = [{"AssignmentId": f"A{number}"} for number in (1, 2, 3)]
+        stub.add_response("list_hits", {"HITs": [told(study)]}, {})
+        stub.add_response("list_assignments_for_hit", {"Assignments": waiting})
+        stub.add_response("approve_assignment", {}, {"AssignmentId": "A1"})
+        result = CliRunner().invoke(app, ["study", "approve", str(study.folder)])
+        stub.assert_no_pending_responses()
+    assert result.exit_code == 0, result.output
+    assert "1 assignments approved, 2 wait for your decision" in result.output
+    assert result.output.split()[-2:] == ["A2", "A3"]

@@ -123,6 +123,23 @@ def run_mturk(folder: Path, count: int, where: str, batch: int, *, production: b
     console.print(f"HIT {hit.id} ({hit.status}): {hit.wanted} assignments, {hit.available} open, {hit.completed} done")
 
 
+def run_approve(folder: Path, url: str | None, *, production: bool) -> None:
+    """Pay who has finished, and list who waits for a decision."""
+    with opened(folder, url) as (study, database), database.read() as session:
+        finished = session.scalars(
+            select(RaterRecord).where(
+                RaterRecord.source == "mturk", RaterRecord.state == "finished", RaterRecord.excluded == ""
+            )
+        )
+        assignments = {rater.session["assignmentId"] for rater in finished}
+    client = mturk.connect(sandbox=not production)
+    for hit in mturk.hits(client, study):
+        paid, waiting = mturk.approve(client, hit, assignments)
+        console.print(f"HIT {hit.id}: {len(paid)} assignments approved, {len(waiting)} wait for your decision")
+        for assignment in waiting:
+            console.print(f"  {assignment}", highlight=False)
+
+
 def run_status(folder: Path, url: str | None) -> None:
     """Print what the admin page shows first."""
     with opened(folder, url) as (study, database), database.read() as session:

@@ -133,6 +133,23 @@ def invite(
 
 
 @study_app.command()
+def approve(
+    study: Folder,
+    database: Database = None,
+    production: Annotated[
+        bool, typer.Option("--production", help="The real site, which pays; else the sandbox.")
+    ] = False,
+) -> None:
+    """Pay the assignments on Mechanical Turk whose workers have finished the study; the others are listed for you.
+
+    What was paid is not paid again, however often you run this.
+    """
+    from motionfocal.cli.study import run_approve
+
+    run_approve(study, database, production=production)
+
+
+@study_app.command()
 def status(study: Folder, database: Database = None) -> None:
     """How far a study is: votes of each pair of models, raters, checks, agreement, and what it will cost."""
     from motionfocal.cli.study import run_status

@@ -11,7 +11,7 @@ from typing import Self
 from motionfocal.errors import ConfigError
 from motionfocal.intervals import Interval, wilson
 from motionfocal.jsonl import Row
-from motionfocal.study.statistics import ComparisonRow
+from motionfocal.study.statistics import ContestRow
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Report:
     summary: tuple[str, ...]
     models: tuple[str, str]
     headlines: tuple[Headline, ...]
-    comparisons: tuple[ComparisonRow, ...]
+    comparisons: tuple[ContestRow, ...]
     curves: tuple[TrainingCurve, ...]
     motions: tuple[MotionRow, ...]
     items: tuple[ReportItem, ...]

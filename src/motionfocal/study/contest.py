@@ -17,7 +17,7 @@ from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
 from motionfocal.study.protocol import Judgement
 from motionfocal.study.raters.oracle import OracleRater
-from motionfocal.study.statistics import ComparisonRow, comparison_table, followed_rate, mcnemar, rate_difference
+from motionfocal.study.statistics import ContestRow, comparison_table, followed_rate, mcnemar, rate_difference
 from motionfocal.study.storage import JudgementStore
 from motionfocal.worlds import SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark
@@ -61,7 +61,7 @@ def load_contestants(out: Path) -> Contestants:
 class Contest:
     """What came of it. ``measured`` holds what the oracle saw, by model and item."""
 
-    table: ComparisonRow
+    table: ContestRow
     followed: dict[str, Interval]
     difference: Interval
     p_value: float

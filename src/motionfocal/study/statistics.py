@@ -19,8 +19,8 @@ from motionfocal.worlds.oracle import Reason
 
 
 @dataclass(frozen=True)
-class ComparisonRow:
-    """One row of the paper's Figure 4: a model against a baseline.
+class ContestRow:
+    """One row of the paper's Figure 4 as an exact judge fills it; people's is ``analysis.contents.ComparisonRow``.
 
     ``item_score`` is the paper's TI2V score, ``vote_score`` the share of single votes: a majority makes a
     preference look stronger than its votes, so the two are not comparable. Ties count one half in both.
@@ -69,11 +69,11 @@ def reason_shares(judgements: Sequence[Judgement], model: str) -> dict[Reason, t
 
 def comparison_table(
     judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
-) -> ComparisonRow:
+) -> ContestRow:
     """All that Figure 4 says of ``model`` against one baseline. Raises ConfigError as ``ti2v_score`` does."""
     baseline = baseline_of(judgements, model)
     outcomes = item_outcomes(judgements, model)
-    return ComparisonRow(
+    return ContestRow(
         model=model,
         baseline=baseline,
         items=len(outcomes),
