@@ -38,8 +38,8 @@ function createClock({ clips, length, fps, show, passed = () => {}, together = f
   function follow(clip) {
     const { video } = clip;
     if (!isReady(clip)) return;
-    if (clock.time > lastMoment(clip)) { // a short clip waits at its end; others reach theirs by themselves
-      if (endsBefore(clip)) stand(clip, lastMoment(clip));
+    if (clock.time > lastMoment(clip)) { // a clip waits at its end; two that stay together reach theirs by themselves
+      if (!together || endsBefore(clip)) stand(clip, lastMoment(clip));
       return;
     }
     const ahead = video.currentTime - clock.time;
