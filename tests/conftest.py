@@ -23,6 +23,19 @@ def find_shared() -> Path | None:
     return folder if (folder / "ti2v_bench").is_dir() else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, and all files that drive a browser in the same one.
+
+    Two browsers on two cores would disturb each other's clocks, which some tests measure.
+    """
+    with_browser = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
+    for item in items:
+        if not any(item.iter_markers("xdist_group")):
+            group = "browser" if item.path in with_browser else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def ti2v_bench() -> Path:
     """TI2V-Bench at 320x320 with real generated clips."""

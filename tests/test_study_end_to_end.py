@@ -37,7 +37,7 @@ from motionfocal.study.plan import Study
 
 from .study_server import small_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 class Server:
