@@ -8,6 +8,7 @@ import pytest
 from motionfocal.report import Report, write_report
 from motionfocal.report.page import verdict_of
 
+from .patience import holds_in_one_of
 from .reports import sprites_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright (pip install .[dev])")
@@ -137,7 +138,11 @@ def test_text_stands_out_from_its_ground(visit, theme):
 def test_clips_of_an_item_play_in_sync(visit):
     page = visit()
     show_clips(page)
-    shown = page.evaluate(SHOWN, 3)
+    holds_in_one_of(5, lambda: require_sync(page.evaluate(SHOWN, 3)))
+
+
+def require_sync(shown):
+    """At each tick all clips are within a frame of each other, and none skips or repeats one."""
     assert len(shown["ticks"]) > 10
     length = FRAMES / FPS
     for tick in shown["ticks"]:
@@ -164,18 +169,18 @@ def test_frames_can_be_stepped_with_buttons_and_keys(visit):
     page.locator("h2", has_text="Clips").click()
     settle(page)
     before = current_times(page)
-    assert len(set(before)) == 1
+    assert max(before) - min(before) < 0.05 / FPS, "all stand on one frame, near its middle"
     for _ in range(FRAMES - 1):
         page.keyboard.press(".")
         settle(page)
     once_back = [(time - 1 / FPS) % (FRAMES / FPS) for time in before]
-    assert current_times(page) == pytest.approx(once_back, abs=1e-3)
+    assert current_times(page) == pytest.approx(once_back, abs=0.05 / FPS)
     page.get_by_title("One frame on").click()
     settle(page)
-    assert current_times(page) == pytest.approx(before, abs=1e-3)
+    assert current_times(page) == pytest.approx(before, abs=0.05 / FPS)
     page.get_by_title("One frame back").click()
     settle(page)
-    assert current_times(page) == pytest.approx(once_back, abs=1e-3)
+    assert current_times(page) == pytest.approx(once_back, abs=0.05 / FPS)
 
 
 def test_space_plays_and_pauses_but_not_while_one_types(visit):

@@ -476,6 +476,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_same_frames_become_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
+    frames = np.stack([picture(k) for k in range(4)])
+    written = set()
+    for _ in range(60):
+        unclean = [rng.random(size) for size in rng.integers(10, 5000, 20)]  # memory that an encoder may meet again
+        del unclean
+        write_clip(tmp_path / "a.mp4", frames, 8)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_writing_refuses_what_it_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with pytest.raises(MediaError, match=r"a\.mp4: there are no frames"):
