@@ -20,9 +20,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from motionfocal.cli.train import recipe
 from motionfocal.models.protocol import ClipShape
-from motionfocal.training.config import TrainingConfig, load_config
+from motionfocal.training.config import TrainingConfig, load_config, recipe
 from motionfocal.training.estimate import A100, H100
 from motionfocal.training.need import Need, training_need
 

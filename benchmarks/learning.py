@@ -12,11 +12,10 @@ import time
 import cv2
 import torch
 
-from motionfocal.cli.train import recipe
 from motionfocal.data.batches import ClipBatches
 from motionfocal.data.sources import SpritesData, SpritesSource
 from motionfocal.models.families import compact, unet3d
-from motionfocal.training.config import load_config
+from motionfocal.training.config import load_config, recipe
 from motionfocal.training.loop import Trainer
 from motionfocal.training.objective import ClipSeeds
 

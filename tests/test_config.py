@@ -5,9 +5,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motionfocal.cli.train import recipe
 from motionfocal.errors import ConfigError
-from motionfocal.training.config import TrainingConfig, dump_config, load_config
+from motionfocal.training.config import TrainingConfig, dump_config, load_config, recipe
 
 
 def test_defaults_are_the_papers():

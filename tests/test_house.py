@@ -12,7 +12,7 @@ import motionfocal
 PACKAGE = Path(motionfocal.__file__).parent
 FLOORS = [
     "errors", "settings", "jsonl", "shard", "tables", "intervals", "pages", "video", "motion", "loss", "worlds",
-    "benchmarks", "models", "generation", "metrics", "data", "training", "study", "report", "cli",
+    "benchmarks", "models", "generation", "metrics", "data", "training", "study", "report", "experiments", "cli",
 ]  # fmt: skip
 """From the ground up: a room may import from itself and from the rooms before it."""
 

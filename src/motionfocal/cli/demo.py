@@ -16,13 +16,12 @@ from rich.progress import Progress, TaskID
 from motionfocal.cli import judge as judge_verb
 from motionfocal.cli import report as report_verb
 from motionfocal.cli.console import console, progress_bar
-from motionfocal.cli.train import recipe
 from motionfocal.errors import TrainingError
 from motionfocal.generation.gallery import INDEX
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.generation.world import animate_world
 from motionfocal.jsonl import read_jsonl
-from motionfocal.training.config import TrainingConfig, load_config
+from motionfocal.training.config import TrainingConfig, load_config, recipe
 from motionfocal.training.loop import Trainer
 from motionfocal.training.records import METRICS, RunRecords
 from motionfocal.training.run import benchmark_of, open_data, run_training

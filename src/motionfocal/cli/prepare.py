@@ -11,7 +11,6 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
-from motionfocal.cli.train import recipe as config_file
 from motionfocal.data.cache_folder import KINDS
 from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
@@ -21,6 +20,7 @@ from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
 from motionfocal.shard import WHOLE, Shard
 from motionfocal.training.config import TrainingConfig, load_config
+from motionfocal.training.config import recipe as config_file
 from motionfocal.training.estimate import A100, H100
 from motionfocal.training.need import Need, training_need
 from motionfocal.training.run import cache_spec, frozen_model

@@ -1,15 +1,13 @@
 """``motionfocal train``: one run, with a bar that says how it goes."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from rich.progress import Progress, TaskID, track
 
 from motionfocal.cli.console import console, list_failures, progress_bar
-from motionfocal.errors import ConfigError
 from motionfocal.training.checkpoint import checkpoints
-from motionfocal.training.config import dump_config, load_config
+from motionfocal.training.config import dump_config, load_config, recipe
 from motionfocal.training.loop import Trainer
 from motionfocal.training.records import RunRecords
 from motionfocal.training.run import open_data, run_training
@@ -30,22 +28,6 @@ def run(config: str, out: Path, overrides: Sequence[str], show: bool) -> None:
         task = progress.add_task(resolved.name, total=resolved.steps, completed=started, note="")
         run_training(resolved, data, out, [StepBar(progress, task)])
     console.print(f"model in {out / 'model'}, samples in {out / 'samples'}")
-
-
-def recipe(name: str) -> Path:
-    """A config file by path, or one that comes with the package by name.
-
-    Raises:
-        ConfigError: neither exists.
-    """
-    shipped = Path(str(files("motionfocal") / "configs"))
-    path = Path(name)
-    if path.is_file():
-        return path
-    if (shipped / f"{name}.yaml").is_file():
-        return shipped / f"{name}.yaml"
-    known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
-    raise ConfigError(f"{name}: no such config file, and no recipe of this name; recipes: {known}")
 
 
 class StepBar:

@@ -1,6 +1,7 @@
 """The settings of a run: one YAML file, every key described, unknown keys are errors."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +111,22 @@ class TrainingConfig(Settings):
         return self
 
 
+def recipe(name: str) -> Path:
+    """A config file by path, or one that comes with the package by name.
+
+    Raises:
+        ConfigError: neither exists.
+    """
+    shipped = Path(str(files("motionfocal") / "configs"))
+    path = Path(name)
+    if path.is_file():
+        return path
+    if (shipped / f"{name}.yaml").is_file():
+        return shipped / f"{name}.yaml"
+    known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    raise ConfigError(f"{name}: no such config file, and no recipe of this name; recipes: {known}")
+
+
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingConfig:
     """Read a YAML file (None: the defaults) and apply overrides of the form ``a.b=value``, values in YAML.
 
@@ -128,7 +145,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingCon
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path or 'config'}: {_explain(error)}") from error
+        raise ConfigError(f"{path or 'config'}: {explained(error)}") from error
 
 
 def _apply(values: dict[str, object], override: str) -> None:
@@ -156,7 +173,7 @@ _TAGS = {
 }
 
 
-def _explain(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
     """One line a wrong key: its dotted name and what is wrong with it."""
     lines = []
     for problem in error.errors():

@@ -1,0 +1,155 @@
+"""What an experiment compares: one YAML file, from which every run follows."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from motionfocal.data.sources import SpritesData
+from motionfocal.errors import ConfigError
+from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.settings import Settings
+from motionfocal.training.config import TrainingConfig, explained, load_config, recipe
+from motionfocal.worlds import SpritesSettings
+from motionfocal.worlds.benchmark import SpritesBenchmark
+
+Changes = dict[str, object]
+"""Dotted keys of a training config and their values, as in ``{loss.strength: 2}``."""
+
+
+class Contrast(Settings):
+    """Two arms that are compared pair by pair."""
+
+    ours: str = Field(description="The arm whose TI2V score it is.")
+    theirs: str = Field(description="The arm that it is compared with.")
+    paper: tuple[float, ...] = Field(
+        (),
+        description="The paper's figures in per cent, to stand beside: TI2V score of ours and theirs,"
+        " then ours and theirs for image alignment, text alignment, object motion and overall quality.",
+    )
+
+    @model_validator(mode="after")
+    def _whole_row(self) -> "Contrast":
+        if len(self.paper) not in (0, 2, 10):
+            raise ValueError(
+                f"paper has {len(self.paper)} figures; give the two scores, or these and the eight reasons"
+            )
+        return self
+
+
+class ExperimentPlan(Settings):
+    """One experiment. All arms of a seed see the same clips, timesteps and noise, and start from the same weights."""
+
+    name: str = Field(min_length=1, description="What the report calls it.")
+    about: str = Field("", description="The question that it answers, in a sentence or two.")
+    recipe: str = Field("sprites", description="The training config that all arms share: a recipe's name, or a path.")
+    set: Changes = Field(default_factory=dict, description="Changes of the recipe that all arms share.")
+    arms: dict[str, Changes] = Field(min_length=1, description="Each arm's own changes, by the arm's name.")
+    contrasts: tuple[Contrast, ...] = Field((), description="Which arms are compared with which.")
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="Each arm is trained once a seed.")
+    worlds: dict[str, Changes] = Field(
+        default_factory=lambda: dict[str, Changes](own={}),
+        description="Worlds that each model is asked about: changes of the world that it was trained on, by name.",
+    )
+    images: int = Field(32, ge=1, description="Scenes of each benchmark.")
+    texts: int = Field(4, ge=1, le=24, description="Texts a scene.")
+    sampling: SamplingSettings = Field(
+        default_factory=lambda: SamplingSettings(steps=20, guidance_scale=2.0), description="How clips are sampled."
+    )
+    curve_every: int = Field(150, ge=1, description="Steps between points of the curve over training.")
+    curve_images: int = Field(16, ge=1, description="Scenes that a point of the curve asks about, with two texts each.")
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> "ExperimentPlan":
+        for contrast in self.contrasts:
+            for arm in (contrast.ours, contrast.theirs):
+                if arm not in self.arms:
+                    raise ValueError(f"contrasts name the arm {arm!r}; there are {', '.join(self.arms)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"a seed stands twice in {list(self.seeds)}")
+        return self
+
+    def runs(self, folder: Path) -> list["RunPlan"]:
+        """One run an arm and seed, seed by seed, so that a half-done experiment has whole pairs.
+
+        ``folder`` is where a recipe that is a relative path starts from.
+
+        Raises:
+            ConfigError: an arm's config is not valid, or trains on clips, which no oracle can judge.
+        """
+        return [self._run(folder, arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def _run(self, folder: Path, arm: str, seed: int) -> "RunPlan":
+        local = folder / self.recipe
+        path = local if local.is_file() else recipe(self.recipe)
+        changes = {**self.set, **self.arms[arm], "seed": seed, "name": arm}
+        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes.items()]
+        config = load_config(path, overrides)
+        if not isinstance(config.data, SpritesData):
+            raise ConfigError(f"arm {arm}: trains on clips, which no oracle can judge; set data: {{kind: sprites}}")
+        world = config.data.world
+        return RunPlan(arm, seed, config, world, self._asked(world), self)
+
+    def _asked(self, world: SpritesSettings) -> dict[str, SpritesBenchmark]:
+        found = {}
+        for name, changes in self.worlds.items():
+            values = {**world.model_dump(), **{k: v for k, v in changes.items() if k != "combinations"}}
+            combinations = changes.get("combinations", "any")
+            try:
+                found[name] = SpritesBenchmark.model_validate(
+                    {"world": values, "images": self.images, "texts": self.texts, "combinations": combinations}
+                )
+            except ValidationError as error:
+                raise ConfigError(f"worlds.{name}: {explained(error)}") from error
+        return found
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One training and what the model is asked afterwards, by the world's name."""
+
+    arm: str
+    seed: int
+    config: TrainingConfig
+    world: SpritesSettings
+    asked: Mapping[str, SpritesBenchmark]
+    plan: ExperimentPlan
+
+    @property
+    def curve(self) -> SpritesBenchmark:
+        """The questions of a point of the curve, of the world that the model trains on."""
+        return SpritesBenchmark(world=self.world, images=self.plan.curve_images, texts=2, seed=1_000_003)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the result: experiments that share a run share its result.
+
+        The arm's name, threads and where checkpoints are written decide nothing.
+        """
+        nothing = {"name": "any", "threads": None, "workers": 0, "checkpoint_every": 1, "validation": None}
+        parts = [
+            TrainingConfig.model_validate(self.config.model_dump() | nothing).model_dump_json(),
+            *(f"{name}={asked.model_dump_json()}" for name, asked in sorted(self.asked.items())),
+            self.plan.sampling.model_dump_json(),
+            f"{self.plan.curve_every}|{self.curve.model_dump_json()}",
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def load_plan(path: Path) -> ExperimentPlan:
+    """Read an experiment's YAML file.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value is out of range; each is named.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such experiment file")
+    try:
+        return ExperimentPlan.model_validate(yaml.safe_load(path.read_text()) or {})
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explained(error)}") from error
