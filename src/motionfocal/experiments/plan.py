@@ -1,6 +1,7 @@
 """What an experiment compares: one YAML file, from which every run follows."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +128,39 @@ class RunPlan:
     def fingerprint(self) -> str:
         """A hash of all that decides the result: experiments that share a run share its result.
 
-        The arm's name, threads and where checkpoints are written decide nothing.
+        The arm's name, threads and where checkpoints are written decide nothing. What has its default value is left
+        out, so that a setting that is new to the project leaves the results of before where they are.
         """
-        nothing = {"name": "any", "threads": None, "workers": 0, "checkpoint_every": 1, "validation": None}
-        parts = [
-            TrainingConfig.model_validate(self.config.model_dump() | nothing).model_dump_json(),
-            *(f"{name}={asked.model_dump_json()}" for name, asked in sorted(self.asked.items())),
-            self.plan.sampling.model_dump_json(),
-            f"{self.plan.curve_every}|{self.curve.model_dump_json()}",
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        config = self.config.model_dump(mode="json", exclude={*_DECIDE_NOTHING})
+        asked = {name: _unusual(asked.model_dump(mode="json"), _QUESTIONS) for name, asked in self.asked.items()}
+        decides = {
+            "config": _unusual(config, _CONFIG),
+            "asked": asked,
+            "sampling": self.plan.sampling.model_dump(mode="json"),
+            "curve": [self.plan.curve_every, self.plan.curve_images],
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_DECIDE_NOTHING = ("name", "threads", "workers", "checkpoint_every", "validation")
+_CONFIG = TrainingConfig().model_dump(mode="json")
+_QUESTIONS = SpritesBenchmark().model_dump(mode="json")
+
+
+def _unusual(values: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
+    """The values that are not the defaults, in nested mappings as well."""
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        default = defaults.get(key, _NO_DEFAULT)
+        if isinstance(value, dict) and isinstance(default, dict):
+            if inner := _unusual(value, default):
+                found[key] = inner
+        elif value != default:
+            found[key] = value
+    return found
+
+
+_NO_DEFAULT = object()
 
 
 def load_plan(path: Path) -> ExperimentPlan:

@@ -1,0 +1,57 @@
+"""The verbs of ``motionfocal experiment``; light, as ``motionfocal --help`` reads them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+experiment_app = typer.Typer(
+    no_args_is_help=True,
+    help="Train arms that differ in a few settings, several seeds each, and have an exact judge compare them.",
+)
+
+File = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Experiments, as experiments/table2.yaml; docs/experiments.md.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder of runs/ and results/, shared by experiments; unset, that of the file."),
+]
+
+
+@experiment_app.command()
+def run(
+    files: File,
+    out: Out = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
+) -> None:
+    """Carry out the runs that have no result yet. Killed at any moment, the same command goes on.
+
+    All arms of a seed see the same clips, timesteps and noise. A run that several experiments share is done once. One
+    that fails is listed at the end and the others go on; the exit code is then 1.
+    """
+    from motionfocal.cli.experiment import run_all
+
+    run_all(files, out, jobs)
+
+
+@experiment_app.command()
+def status(files: File, out: Out = None) -> None:
+    """What is done, what is under way and what is left, arm by arm."""
+    from motionfocal.cli.experiment import show_status
+
+    show_status(files, out)
+
+
+@experiment_app.command()
+def report(
+    files: File,
+    out: Out = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder of the reports; unset, reports/ beside the results.")
+    ] = None,
+) -> None:
+    """Rebuild an experiment's tables and figures from its result files, with intervals over seeds and items."""
+    from motionfocal.cli.experiment import write_reports
+
+    write_reports(files, out, to)

@@ -1,0 +1,104 @@
+"""Runs side by side: one process each, as many as there are cores, each a thread or as many as its config says."""
+
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from motionfocal.errors import TrainingError
+from motionfocal.experiments.plan import RunPlan
+from motionfocal.experiments.result import load_result
+from motionfocal.experiments.work import carry_out, run_folder
+from motionfocal.training.loop import Trainer
+from motionfocal.training.records import RunRecords
+
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that stopped, and the last line of its log."""
+
+    run: RunPlan
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Runs that have no result yet, each once, whatever experiments ask for it."""
+
+    runs: tuple[RunPlan, ...]
+    done: int
+
+    @classmethod
+    def of(cls, runs: Sequence[RunPlan], out: Path) -> "Pending":
+        """The runs without a result in ``out``, in their order."""
+        different = {run.fingerprint: run for run in runs}
+        left = tuple(run for run in different.values() if load_result(out, run.fingerprint) is None)
+        return cls(left, len(different) - len(left))
+
+
+def run_side_by_side(
+    runs: Sequence[RunPlan], out: Path, jobs: int, watch: Callable[[Sequence[RunPlan]], None] = lambda active: None
+) -> list[FailedRun]:
+    """Carry out the runs, ``jobs`` at a time; one that fails is told at the end and the others go on.
+
+    ``watch`` is called about twice a second with the runs at work.
+    """
+    # Workers are forked from a process that has imported everything once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["motionfocal.experiments.work"])
+    waiting, failed = list(runs), list[FailedRun]()
+    active: dict[str, tuple[RunPlan, BaseProcess]] = {}
+    try:
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                run = waiting.pop(0)
+                worker: BaseProcess = context.Process(target=_work, args=(run, out), daemon=True)
+                worker.start()
+                active[run.fingerprint] = (run, worker)
+            time.sleep(0.5)
+            watch([run for run, _ in active.values()])
+            for key in [key for key, (_, worker) in active.items() if not worker.is_alive()]:
+                run, ended = active.pop(key)
+                if ended.exitcode != 0:
+                    failed.append(FailedRun(run, _last_line(run_folder(out, run) / LOG)))
+    finally:
+        for _, left in active.values():
+            left.terminate()
+    return failed
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text().strip().splitlines() if log.is_file() else []
+    return f"{lines[-1] if lines else 'it was killed'} (the whole story: {log})"
+
+
+def _work(run: RunPlan, out: Path) -> None:
+    """Carry out one run; output and errors go to a log file in its folder."""
+    folder = run_folder(out, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("w", buffering=1) as log:
+        sys.stdout = sys.stderr = log
+        try:
+            carry_out(run, out, [StopWithParent()])
+        except BaseException:
+            traceback.print_exc(file=log)
+            raise SystemExit(1) from None
+
+
+class StopWithParent:
+    """A callback that ends a run whose command was killed: it would train on unseen, beside the next command's."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+
+    def after_step(self, step: int, figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
+        """See ``Callback``."""
+        if os.getppid() != self._parent:
+            raise TrainingError(f"the command was killed at step {step}; give it again and it goes on")
