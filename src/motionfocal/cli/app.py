@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from motionfocal.cli.experiment_app import experiment_app
 from motionfocal.cli.gallery_app import gallery_app
 from motionfocal.cli.study_app import study_app
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(study_app, name="study")
+app.add_typer(experiment_app, name="experiment")
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """Runs side by side: one process each, as many as there are cores, each a thread or as many as its config says."""
 
 import multiprocessing
-import os
 import sys
 import time
 import traceback
@@ -95,10 +94,8 @@ def _work(run: RunPlan, out: Path) -> None:
 class StopWithParent:
     """A callback that ends a run whose command was killed: it would train on unseen, beside the next command's."""
 
-    def __init__(self) -> None:
-        self._parent = os.getppid()
-
     def after_step(self, step: int, figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
         """See ``Callback``."""
-        if os.getppid() != self._parent:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
             raise TrainingError(f"the command was killed at step {step}; give it again and it goes on")

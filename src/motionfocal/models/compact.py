@@ -81,27 +81,47 @@ class TimeAttention(nn.Module):
         return tokens.unflatten(0, (-1, height, width)).permute(0, 3, 4, 1, 2).flatten(0, 1)
 
 
-class SpaceTextAttention(nn.Module):
-    """Attention over the places of each frame, then of all places to the text; on ``[B*T,C,h,w]``."""
+class ImageTokens(nn.Module):
+    """The first frame as tokens: one for each place of the coarse scale, with a learned embedding of the place."""
 
-    def __init__(self, width: int, heads: int, context: int, places: int) -> None:
+    def __init__(self, channels: int, width: int, places: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, 3, stride=2, padding=1)
+        self.places = nn.Parameter(torch.randn(places, width) * 0.1)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Tokens ``[B,h/2*w/2,width]`` of latents ``[B,C,h,w]``."""
+        tokens = self.project(latent).flatten(2).transpose(1, 2)
+        return tokens + self.places[: tokens.shape[1]]
+
+
+class SpaceTextAttention(nn.Module):
+    """Attention over the places of each frame, then of all places to the text and to the image's tokens, if any."""
+
+    def __init__(self, width: int, heads: int, context: int, places: int, *, image: bool) -> None:
         super().__init__()
         self.places = nn.Parameter(torch.randn(places, width) * 0.1)
         self.space = Attention(width, heads)
         self.text = Attention(width, heads, context)
+        self.image = Attention(width, heads, width) if image else None
 
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        """``x`` ``[B*T,C,h,w]`` and the clips' texts ``[B,L,D]``."""
+    def forward(self, x: Tensor, text: Tensor, image: Tensor | None) -> Tensor:
+        """``x`` ``[B*T,C,h,w]``, the clips' texts ``[B,L,D]`` and the tokens of their images ``[B,P,C]``."""
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
         tokens = self.space(tokens + self.places[: height * width])
-        clips = tokens.unflatten(0, (len(text), -1))
-        tokens = self.text(clips.flatten(1, 2), text).view_as(tokens)
-        return tokens.transpose(1, 2).unflatten(2, (height, width))
+        clips = self.text(tokens.unflatten(0, (len(text), -1)).flatten(1, 2), text)
+        if self.image is not None:
+            clips = self.image(clips, image)
+        return clips.view_as(tokens).transpose(1, 2).unflatten(2, (height, width))
 
 
 class CompactUNet(nn.Module):
-    """Two scales, image by channel concatenation, text by attention and modulation, fps beside the timestep."""
+    """Two scales, text by attention and modulation, fps beside the timestep.
+
+    The image's latent stands beside the noisy ones (``xcat``), enters as tokens by attention alone
+    (``image_attention``), or both.
+    """
 
     def __init__(
         self,
@@ -111,26 +131,31 @@ class CompactUNet(nn.Module):
         *,
         max_frames: int,
         max_places: int,
+        xcat: bool,
+        image_attention: bool,
         motion_score: bool,
         motion_mask: bool,
         heads: int = 4,
     ) -> None:
         super().__init__()
         wide, embedding = 2 * width, 4 * width
-        self.width, self.takes_mask = width, motion_mask
+        self.width, self.xcat, self.takes_mask = width, xcat, motion_mask
+        latents = (1 + xcat) * channels
         self.time = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.fps = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.frame = nn.Embedding(max_frames, embedding)
         self.text = nn.Linear(text_width, embedding)
-        self.conv_in = nn.Conv2d(2 * channels + motion_mask, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(latents + motion_mask, width, 3, padding=1)
         self.enter = ResidualBlock(width, width, embedding)
         self.down = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(ResidualBlock(wide, wide, embedding) for _ in range(2))
-        self.middle_space = nn.ModuleList(SpaceTextAttention(wide, heads, text_width, max_places) for _ in range(2))
+        self.middle_space = nn.ModuleList(
+            SpaceTextAttention(wide, heads, text_width, max_places, image=image_attention) for _ in range(2)
+        )
         self.middle_time = nn.ModuleList(TimeAttention(wide, heads, max_frames) for _ in range(2))
         self.up = nn.Conv2d(wide, width, 1)
         self.leave = ResidualBlock(width, width, embedding)
-        self.shortcut = _zero(nn.Linear(embedding, 2 * channels))
+        self.shortcut = _zero(nn.Linear(embedding, latents))
         self.norm_out = nn.GroupNorm(8, width)
         self.conv_out = _zero(nn.Conv2d(width, channels, 3, padding=1))
         self.score = (
@@ -138,6 +163,7 @@ class CompactUNet(nn.Module):
             if motion_score
             else None
         )
+        self.image = ImageTokens(channels, wide, max_places) if image_attention else None
 
     def forward(
         self,
@@ -157,20 +183,28 @@ class CompactUNet(nn.Module):
             score = score_or_unsaid(motion_score, fps)
             embedding = embedding + self.score(sinusoid(_SCORE_UNITS * score, self.width))
         embedding = F.silu(embedding[:, None] + self.frame.weight[:frames]).flatten(0, 1)
-        shortcut = self.shortcut(embedding)[:, :, None, None].chunk(2, dim=1)
+        shortcut = self.shortcut(embedding)[:, :, None, None].chunk(1 + self.xcat, dim=1)
 
-        mask = [mask_channel(motion_mask, noisy)] if self.takes_mask else []
-        noisy, image, *mask = (y.transpose(1, 2).flatten(0, 1) for y in (noisy, image, *mask))
-        x = torch.cat([noisy, image, *mask], dim=1).contiguous(memory_format=torch.channels_last)
+        latents = [_frame_by_frame(y) for y in ([noisy, image] if self.xcat else [noisy])]
+        mask = [_frame_by_frame(mask_channel(motion_mask, noisy))] if self.takes_mask else []
+        tokens = None if self.image is None else self.image(image[:, :, 0])
+        x = torch.cat([*latents, *mask], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.enter(self.conv_in(x), embedding)
         skip = x
         x = self.down(x)
         for residual, space, time in zip(self.middle, self.middle_space, self.middle_time, strict=True):
-            x = time(space(residual(x, embedding), text), frames)
+            x = time(space(residual(x, embedding), text, tokens), frames)
         x = F.interpolate(self.up(x), size=skip.shape[-2:], mode="nearest") + skip
         x = self.leave(x, embedding)
-        x = self.conv_out(F.silu(self.norm_out(x))) + shortcut[0] * noisy + shortcut[1] * image
+        x = self.conv_out(F.silu(self.norm_out(x)))
+        for scale, latent in zip(shortcut, latents, strict=True):
+            x = x + scale * latent
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
+
+
+def _frame_by_frame(clips: Tensor) -> Tensor:
+    """``[B*T,C,h,w]`` of ``[B,C,T,h,w]``."""
+    return clips.transpose(1, 2).flatten(0, 1)
 
 
 def _zero(layer: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
 """The x-cat family: the first frame's latent stands beside every noisy frame, the text enters by cross-attention.
 
-This is the paper's own image condition. A family of this kind differs in its first stage, its text encoder and its
-denoiser alone; this adapter joins the three.
+This is the paper's own image condition; a denoiser can attend to the latent instead. A family of this kind differs in
+its first stage, its text encoder and its denoiser alone; this adapter joins the three.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ from motionfocal.motion.latent import LatentSpec
 
 
 class Denoiser(Protocol):
-    """A network on ``noisy`` and ``image`` ``[B,C,T,h,w]``, ``timestep`` and ``fps`` ``[B]``, ``text`` ``[B,L,D]``."""
+    """A network on ``noisy`` and ``image`` ``[B,C,T,h,w]``, ``timestep`` and ``fps`` ``[B]``, ``text`` ``[B,L,D]``.
+
+    ``image`` is the latent of the first frame, the same for every frame.
+    """
 
     def __call__(
         self,

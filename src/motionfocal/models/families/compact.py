@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 
 from motionfocal.models.compact import CompactUNet
+from motionfocal.models.families.videocrafter import ImageCondition
 from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, VideoModel
@@ -25,6 +26,11 @@ class Family(FamilySettings):
         48, ge=16, multiple_of=16, description="Channels at the fine scale; the coarse one has twice as many."
     )
     text_width: int = Field(64, ge=16, multiple_of=16, description="Width of the text encoder.")
+    image_condition: ImageCondition = Field(
+        "xcat",
+        description="How the image enters: beside the noisy latents (xcat, the paper's), as tokens in cross-attention,"
+        " or both (dual).",
+    )
     motion_score: bool = Field(False, description="Tell the network how much moves (mean flow), embedded like fps.")
     motion_mask: bool = Field(False, description="Tell the network where something may move, as an input channel.")
     schedule: ScheduleSettings = Field(default_factory=DiffusionSettings)
@@ -46,6 +52,8 @@ class Family(FamilySettings):
             self.text_width,
             max_frames=shape.frames,
             max_places=places,
+            xcat=self.image_condition != "cross_attention",
+            image_attention=self.image_condition != "xcat",
             motion_score=self.motion_score,
             motion_mask=self.motion_mask,
         )
