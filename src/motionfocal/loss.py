@@ -68,11 +68,17 @@ class MotionFocalLoss:
 
     ``max_weight`` bounds ``mean_one`` and ``budget`` only. Means over a clip are taken clip by clip, never over the
     batch: a clip's weight does not depend on its neighbours, nor on how a batch is split over steps or processes.
+
+    ``difference`` r in [0, 1] mixes in the frame-difference loss (``motion_sub_loss`` of VideoX-Fun), which knows no
+    heat, and goes with every weighting. With d_t the change from a latent frame to the next,
+
+        total = (1 - r) * (total as above) + r * mean((d_t prediction - d_t target)^2).
     """
 
     strength: float = 1.0
     weighting: Weighting = "paper"
     max_weight: float = 32.0
+    difference: float = 0.0
 
     def __post_init__(self) -> None:
         if self.weighting not in WEIGHTINGS:
@@ -81,6 +87,8 @@ class MotionFocalLoss:
             raise ConfigError(f"strength is {self.strength}; it weighs an added loss and must be 0 or more")
         if self.max_weight < 1:
             raise ConfigError(f"max_weight is {self.max_weight}; a bound below 1 would bound still cells too")
+        if not 0 <= self.difference <= 1:
+            raise ConfigError(f"difference is {self.difference}; it is a share of the loss, from 0 to 1")
 
     def __call__(
         self,
@@ -103,10 +111,12 @@ class MotionFocalLoss:
                 ``motif``, so that total = diffusion + strength * motif still holds.
 
         Raises:
-            ShapeError: the shapes do not fit; both are in the text.
+            ShapeError: the shapes do not fit; both are in the text. With ``difference``, all but ``[B,C,T,h,w]``, where
+                T is 2 or more and two neighbouring frames are generated, is refused too.
         """
         _check_shapes(prediction, target, heat, generated, scale)
-        squared = (prediction.float() - target.float()).square()
+        error = prediction.float() - target.float()
+        squared = error.square()
         heat = heat.float()
         square = (1 - heat if self.weighting == "inverse" else heat).square()
         factor = torch.ones((), device=heat.device) if scale is None else _by_clip(scale.float(), heat.ndim)
@@ -120,6 +130,8 @@ class MotionFocalLoss:
             total = diffusion + self.strength * motif
         else:
             total = _mean(squared * weight, generated)
+        if self.difference:
+            total = (1 - self.difference) * total + self.difference * _difference_loss(error, heat, generated)
         return LossOutput(total, diffusion, motif, _stats(squared.detach(), heat, weight, generated))
 
     def _weight(self, square: Tensor, strength: Tensor, generated: Tensor | None) -> Tensor:
@@ -145,6 +157,22 @@ def strength_over_noise(kind: OverNoise, noise_level: Tensor) -> Tensor | None:
     if kind == "constant":
         return None
     return noise_level if kind == "rising" else 1 - noise_level
+
+
+def _difference_loss(error: Tensor, heat: Tensor, generated: Tensor | None) -> Tensor:
+    """Mean of (d_t error)^2 over the pairs of neighbouring latent frames in which the model generates both."""
+    if error.ndim != 5 or heat.shape != (len(error), 1, *error.shape[2:]):
+        raise ShapeError(
+            f"difference needs [B,C,T,h,w] and heat [B,1,T,h,w]; prediction {tuple(error.shape)} with heat"
+            f" {tuple(heat.shape)} does not tell where time is. Unpack it, or leave difference at 0"
+        )
+    both = None if generated is None else generated[:, :, 1:].float() * generated[:, :, :-1].float()
+    if error.shape[2] < 2 or (both is not None and not both.any()):
+        raise ShapeError(
+            f"difference needs two neighbouring latent frames that are generated; prediction {tuple(error.shape)} has"
+            " none. Take longer clips, or leave difference at 0"
+        )
+    return _mean(error.diff(dim=2).square(), both)
 
 
 def _by_clip(values: Tensor, rank: int) -> Tensor:

@@ -128,7 +128,7 @@ class ClipBatches:
         return self._known[example.key]
 
     def _measure(self, example: Example) -> tuple[Tensor, float]:
-        motion = motion_of(example.frames, self._motion)
+        motion = motion_of(example.frames, self._motion, example.moving)
         return pool_to_latent(motion.heat, self._spec), motion.score
 
 

@@ -27,12 +27,16 @@ CacheDtype = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class Example:
-    """One clip to train on. ``key`` names the clip where a source repeats it, and is None where it never does."""
+    """One clip to train on. ``key`` names the clip where a source repeats it, and is None where it never does.
+
+    ``moving``, bool ``[T,H,W]``, is what truly moves; None where nobody knows it, as in clips from files.
+    """
 
     frames: NDArray[np.uint8]
     text: str
     fps: float
     key: str | None = None
+    moving: NDArray[np.bool_] | None = None
 
 
 class ClipSource(Protocol):
@@ -203,7 +207,8 @@ class SpritesSource:
         scene = self._world.scene_for(1, rng, "train")
         action = self._world.action(scene, rng, "train")
         frames = self._world.render(scene, action, rng)
-        return Example(frames, self._world.text(scene, action), self.shape.fps, key)
+        moving = self._world.moving_mask(scene, action)
+        return Example(frames, self._world.text(scene, action), self.shape.fps, key, moving)
 
 
 @dataclass(frozen=True)

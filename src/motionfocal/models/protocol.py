@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -26,6 +26,9 @@ class ClipShape(Settings):
 
 MOTION_SCORE, MOTION_MASK = "motion_score", "motion_mask"
 NO_PRIORS: frozenset[str] = frozenset()
+
+ImageCondition = Literal["xcat", "cross_attention", "dual"]
+"""How the first frame enters (the paper's Table 3): beside the noisy latents, as tokens to attend to, or both."""
 
 
 @dataclass(frozen=True)

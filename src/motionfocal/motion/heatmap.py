@@ -3,6 +3,10 @@
 The paper does not say how the magnitude is scaled before the sigmoid, and that decides what the loss sees.
 The scales here are our choice; ``robust`` is the default because it holds for small objects, still clips
 and camera moves alike.
+
+Two other sources of heat are there to be compared with: the difference of neighbouring frames, without any flow
+(after LTD, arXiv 2601.20504), and the exact mask of what moves, which only a world knows (the paper's Table A1
+compares flow with binary masks of objects).
 """
 
 import warnings
@@ -11,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 from scipy.special import expit
 
 from motionfocal.errors import ConfigError, ShapeError, UnknownNameError
@@ -21,6 +25,7 @@ from motionfocal.settings import Settings
 
 Scale = Literal["robust", "clip_max", "diagonal"] | float
 CameraMode = Literal["raw", "compensated"]
+HeatSource = Literal["flow", "difference", "truth"]
 
 # ``robust`` divides by this percentile of the clip, but never by less than this many pixels, which puts
 # the sigmoid's midpoint on the default floor: 0.05 * 10 = 0.5 pixels. Measured on discs of 0.3 % of the
@@ -30,14 +35,22 @@ CameraMode = Literal["raw", "compensated"]
 ROBUST_PERCENTILE = 99.0
 ROBUST_MINIMUM = 10.0
 
+_DIFFERENCE_PERCENTILE = 99.0
+"""The difference of frames at this percentile of a clip, and above, has heat 1."""
+
 
 class CameraFallbackWarning(UserWarning):
     """Some pairs kept their raw flow, because no camera motion could be told from the objects' there."""
 
 
 class HeatmapSettings(Settings):
-    """How frames become a heatmap: the arguments of ``estimate_flow`` and ``motion_heatmap``."""
+    """How frames become a heatmap: its source, and the arguments of ``estimate_flow`` and ``motion_heatmap``."""
 
+    source: HeatSource = Field(
+        "flow",
+        description="'difference' compares neighbouring frames, without any flow; 'truth' is the exact mask of what"
+        " moves, which only a world knows. Both stand alone: the settings of the flow have no effect on them.",
+    )
     estimator: str = Field(
         "farneback", description="Optical flow: farneback, dis, raft_large, raft_small, or your own."
     )
@@ -56,28 +69,51 @@ class HeatmapSettings(Settings):
             raise ValueError(str(UnknownNameError("flow estimator", name, known_estimators())))
         return name
 
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> "HeatmapSettings":
+        if self.source != "flow":
+            fields = type(self).model_fields.items()
+            idle = [name for name, field in fields if name != "source" and getattr(self, name) != field.default]
+            if idle:
+                raise ValueError(
+                    f"{', '.join(idle)}: no effect with source={self.source!r}, which looks at no flow; leave out all"
+                    " but source"
+                )
+        return self
+
 
 @dataclass(frozen=True)
 class ClipMotion:
     """How a clip moves: ``heat`` float32 [T,H,W] in [0,1], and ``score``, the mean length of its flow, pixels a frame.
 
-    The score is that of the raw flow, the camera's motion included.
+    The score is that of the raw flow, the camera's motion included. Where the source of the heat is not the flow, it is
+    the mean of the heat, in [0,1].
     """
 
     heat: NDArray[np.float32]
     score: float
 
 
-def heatmap_of(frames: NDArray[np.uint8], settings: HeatmapSettings) -> NDArray[np.float32]:
+def heatmap_of(
+    frames: NDArray[np.uint8], settings: HeatmapSettings, moving: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Heatmap float32 [T,H,W] of uint8 RGB frames [T,H,W,3]; see ``motion_of``."""
-    return motion_of(frames, settings).heat
+    return motion_of(frames, settings, moving).heat
 
 
-def motion_of(frames: NDArray[np.uint8], settings: HeatmapSettings) -> ClipMotion:
-    """Heatmap and motion score of uint8 RGB frames [T,H,W,3], from flow in both directions.
+def motion_of(
+    frames: NDArray[np.uint8], settings: HeatmapSettings, moving: NDArray[np.bool_] | None = None
+) -> ClipMotion:
+    """Heatmap and motion score of uint8 RGB frames [T,H,W,3], by default from flow in both directions.
 
-    Raises what ``estimate_flow`` and ``motion_heatmap`` raise.
+    ``moving``, bool [T,H,W], is what truly moves, for a source that is the truth; the others do not look at it.
+
+    Raises what ``estimate_flow``, ``motion_heatmap`` and ``difference_heatmap`` raise; for the truth, ConfigError when
+    nothing is known of it, and ShapeError when it does not fit the frames.
     """
+    if settings.source != "flow":
+        heat = difference_heatmap(frames) if settings.source == "difference" else _truth(frames, moving)
+        return ClipMotion(heat, float(heat.mean()))
     flow = estimate_flow(frames, settings.estimator)
     heat = motion_heatmap(
         flow,
@@ -133,6 +169,39 @@ def motion_heatmap(
     return sigma(motion / _pixels(scale, motion), midpoint=midpoint, steepness=steepness)
 
 
+def difference_heatmap(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Heatmap float32 [T,H,W] in [0,1] of uint8 RGB frames [T,H,W,3] from their differences: no flow is computed.
+
+    d is the mean absolute difference of a pixel's channels in neighbouring frames, in grey levels of 255. A pair lights
+    both of its frames: frame l takes the larger of the differences to frames l-1 and l+1. Then
+
+        heat = min(log(1 + d) / log(1 + q), 1), q the 99th percentile of d over the clip,
+
+    and 0 where nothing changes. When less than a hundredth of a clip changes at all, q is 0: every change has heat 1.
+
+    Raises ShapeError when the frames are not uint8 [T>=2,H,W,3].
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
+        raise ShapeError(f"differences need uint8 frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
+    change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=-1, dtype=np.float32)
+    change = _larger_of_both(change, change)
+    scale = np.log1p(np.percentile(change, _DIFFERENCE_PERCENTILE))
+    heat = np.log1p(change) / scale if scale else change > 0
+    return np.minimum(heat, 1).astype(np.float32)
+
+
+def _truth(frames: NDArray[np.uint8], moving: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """The mask of what truly moves as a heatmap: 0 or 1."""
+    if moving is None:
+        raise ConfigError(
+            "motion.source is 'truth', which only a world knows, and nothing is known of this clip;"
+            " set motion.source to flow or difference"
+        )
+    if moving.shape != frames.shape[:3]:
+        raise ShapeError(f"what moves {list(moving.shape)} does not fit frames {list(frames.shape)}")
+    return moving.astype(np.float32)
+
+
 def sigma(x: NDArray[np.float32], *, midpoint: float = 0.05, steepness: float = 100.0) -> NDArray[np.float32]:
     """The paper's polarising curve 1 / (1 + exp(steepness * (midpoint - x))); 0.0067 at rest, by default."""
     return expit(steepness * (x - midpoint)).astype(np.float32)
@@ -145,7 +214,11 @@ def moving_share(heat: NDArray[np.float32]) -> float:
 
 def _motion_per_frame(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.float32]:
     """Magnitude [T,H,W]: the larger of the motion to the next frame and of that from the frame before."""
-    to_next, from_last = np.linalg.norm(forward, axis=-1), np.linalg.norm(backward, axis=-1)
+    return _larger_of_both(np.linalg.norm(forward, axis=-1), np.linalg.norm(backward, axis=-1))
+
+
+def _larger_of_both(to_next: NDArray[np.float32], from_last: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[T,H,W] from what each pair of frames has, [T-1,H,W]: the larger of a frame's two pairs."""
     return np.concatenate([to_next[:1], np.maximum(to_next[1:], from_last[:-1]), from_last[-1:]])
 
 

@@ -184,7 +184,8 @@ def _heat_panel(world: SpritesWorld, item: WorldItem, config: TrainingConfig, fo
     path = folder / "heatmaps" / f"{item.id}.mp4"
     if not path.is_file():
         frames = world.render(item.scene, item.action, np.random.default_rng(0))
-        write_clip(path, _enlarged(overlay(frames, heatmap_of(frames, config.motion))), world.settings.fps)
+        heat = heatmap_of(frames, config.motion, world.moving_mask(item.scene, item.action))
+        write_clip(path, _enlarged(overlay(frames, heat)), world.settings.fps)
     return Panel("the true clip, with its heatmap", path)
 
 

@@ -27,6 +27,13 @@ class LossSettings(Settings):
     over_noise: OverNoise = Field(
         "constant", description="How the strength follows the noise level: 'rising' from 0 at no noise, or 'falling'."
     )
+    difference: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the frame-difference loss: of the squared error of the change from a latent frame to the"
+        " next. It goes with every weighting, which has the rest.",
+    )
 
 
 class OptimizerSettings(Settings):
@@ -76,6 +83,12 @@ class TrainingConfig(Settings):
         False, description="Forget activations and compute them again: less memory, about a third more time."
     )
     text_dropout: float = Field(0.1, ge=0, lt=1, description="Share of texts replaced by the empty one, for guidance.")
+    image_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation, at the highest noise level, of noise on the image's latent in training. It"
+        " falls with the square of the noise level times a share that is drawn for each clip.",
+    )
     ema_decay: float | None = Field(
         0.995,
         gt=0,
@@ -97,6 +110,15 @@ class TrainingConfig(Settings):
             raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
         if (self.loss.weighting == "none" or self.loss.strength == 0) and self.loss.over_noise != "constant":
             raise ValueError("loss.over_noise has no effect where motion has no weight; leave it out")
+        if self.loss.difference == 1 and (self.loss.weighting, self.loss.strength) != ("paper", 1.0):
+            raise ValueError("loss.weighting and loss.strength have no effect with loss.difference=1; leave them out")
+        if self.loss.difference == 1 and self.loss.over_noise != "constant":
+            raise ValueError("loss.over_noise has no effect with loss.difference=1; leave it out")
+        if self.motion.source == "truth" and isinstance(self.data, FolderData):
+            raise ValueError(
+                "motion.source is 'truth', which only a world knows, and the data are clips;"
+                " set it to flow or difference"
+            )
         if self.optimizer.warmup_steps > self.steps:
             raise ValueError(
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, more than steps ({self.steps}):"

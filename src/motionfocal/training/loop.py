@@ -36,7 +36,7 @@ from motionfocal.training.checkpoint import (
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
 from motionfocal.training.learner import Learner
-from motionfocal.training.objective import ClipSeeds, DiffusionObjective, stable_seed
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective, require_image_latent, stable_seed
 from motionfocal.training.processes import distribute, join_processes, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
@@ -64,12 +64,15 @@ class Trainer:
         self.learner = Learner(self.model.network, config.optimizer, config.ema_decay)
         self.source = batches_of(source, config.motion, self.model.spec)
         device = self.processes.device
+        if config.image_noise:
+            require_image_latent(self.model, source.shape)
         self.objective = DiffusionObjective(
             self.model,
-            MotionFocalLoss(config.loss.strength, config.loss.weighting),
+            MotionFocalLoss(config.loss.strength, config.loss.weighting, difference=config.loss.difference),
             config.loss.over_noise,
             config.text_dropout,
             {name: tensor.to(device) for name, tensor in self.source.no_text(self.model).items()},
+            config.image_noise,
         )
 
     @property

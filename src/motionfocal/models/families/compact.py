@@ -6,10 +6,9 @@ import torch
 from pydantic import Field
 
 from motionfocal.models.compact import CompactUNet
-from motionfocal.models.families.videocrafter import ImageCondition
 from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
-from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, VideoModel
+from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, ImageCondition, VideoModel
 from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
 from motionfocal.models.text import WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from motionfocal.errors import ConfigError, ShapeError
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.pipeline_model import PipelineFamily, PipelineModel, pixels_of
-from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, Condition, Tensors
+from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, Condition, ImageCondition, Tensors
 from motionfocal.models.schedule import DiffusionSchedule, DiffusionSettings
 from motionfocal.motion.latent import LatentSpec
 
 if TYPE_CHECKING:
     from motionfocal.models.videocrafter import ImageProjector, VideoCrafterUNet
-
-ImageCondition = Literal["xcat", "cross_attention", "dual"]
 
 _CLIP_SIDE = 224
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
