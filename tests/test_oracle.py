@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -213,7 +213,7 @@ def test_h264_at_the_quality_of_galleries_is_still_followed(tmp_path) -> None:
         assert seen.score > 1.9
 
 
-@pytest.mark.parametrize("camera", ["still", "pan"])
+@pytest.mark.parametrize("camera", ["still", "pan", "mixed"])
 @pytest.mark.parametrize("noise", [0.0, 8.0])
 def test_true_clips_of_other_worlds_are_followed(camera: str, noise: float) -> None:
     world = SpritesWorld(SpritesSettings.model_validate({"camera": camera, "noise": noise, "still_share": 0.3}))
@@ -223,6 +223,50 @@ def test_true_clips_of_other_worlds_are_followed(camera: str, noise: float) -> N
     for item in asked:
         seen = oracle.measure(world.render(item.scene, item.action, np.random.default_rng(1)), item)
         assert seen.followed, item.id
+
+
+HARD = SpritesWorld(SpritesSettings(radius=0.05, camera="mixed", noise=4.0, still_share=0.15))
+"""Sprites of 1 % of the area, a camera that may pan, sensor noise, and clips in which nothing moves."""
+
+
+def hard_items() -> list[WorldItem]:
+    asked = HARD.items(5, 3, seed=2)
+    assert {(item.action.motion == "still", item.action.pan != (0, 0)) for item in asked} == set(
+        product((False, True), repeat=2)
+    )
+    return asked
+
+
+@pytest.mark.parametrize("error", [0.0, 4.0])
+def test_true_clips_of_the_hard_world_are_followed(error: float) -> None:
+    """Also when they come with a mean error of so many grey levels; a normal error's mean is 0.8 of its deviation."""
+    oracle, rng = SpritesOracle(HARD), np.random.default_rng(2)
+    for item in hard_items():
+        true = HARD.render(item.scene, item.action, rng)
+        sent = np.clip(np.rint(true + rng.normal(0, error * np.sqrt(np.pi / 2), true.shape)), 0, 255).astype(np.uint8)
+        assert np.abs(sent - true.astype(float)).mean() == pytest.approx(error, rel=0.1)
+        seen = oracle.measure(sent, item)
+        assert seen.followed, item.id
+        assert seen.seen_motion == item.action.motion
+
+
+def test_other_clips_of_the_hard_world_are_not_followed() -> None:
+    oracle, rng = SpritesOracle(HARD), np.random.default_rng(2)
+    for item in hard_items():
+        asked = item.action
+        other = MOTIONS[(MOTIONS.index(asked.motion) + 1) % len(MOTIONS)] if asked.motion != "still" else "left"
+        pan = (asked.pan[1], asked.pan[0]) if asked.pan != (0, 0) else (0, 1)
+        wrong = {
+            "other motion": Action(asked.sprite, other, asked.pan),
+            "other camera": Action(asked.sprite, asked.motion, pan),
+        }
+        if asked.motion != "still":
+            wrong["other sprite"] = Action(other_sprite(item), asked.motion, asked.pan)
+            wrong["only the camera"] = Action(asked.sprite, "still", asked.pan)
+        if asked.pan != (0, 0):
+            wrong["no pan"] = Action(asked.sprite, asked.motion)
+        for what, action in wrong.items():
+            assert not oracle.measure(HARD.render(item.scene, action, rng), item).followed, (item.id, what)
 
 
 @pytest.mark.parametrize("size", [16, 48])

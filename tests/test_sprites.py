@@ -1,5 +1,6 @@
 """The sprites world: small sprites, a first frame that gives nothing away, and clips that do what their text says."""
 
+import hashlib
 from itertools import product
 from typing import get_args
 
@@ -22,7 +23,8 @@ worlds = st.builds(
     size=st.sampled_from([24, 32, 47, 64]),
     frames=st.integers(3, 9),
     sprites=st.integers(1, 3),
-    camera=st.sampled_from(["still", "pan"]),
+    radius=st.sampled_from([0.04, 0.05, 0.075, 0.1]),
+    camera=st.sampled_from(["still", "pan", "mixed"]),
 ).map(SpritesWorld)
 seeds = st.integers(0, 2**32 - 1)
 
@@ -44,8 +46,9 @@ def test_sprites_are_small_apart_and_of_different_colours(world: SpritesWorld, s
     scene = world.scene(np.random.default_rng(seed))
     first = world.masks(scene, Action(0, "still"))[:, 0]
     assert len(scene.sprites) == world.settings.sprites
-    assert (first.sum((1, 2)) <= 0.03 * world.settings.size**2).all()
-    assert (first.sum((1, 2)) >= 0.011 * world.settings.size**2).all()
+    circle = np.pi * (world.settings.radius * world.settings.size) ** 2
+    assert (first.sum((1, 2)) <= 1.5 * circle).all()
+    assert (first.sum((1, 2)) >= 0.7 * circle).all()
     assert ((first > 0).sum(0) <= 1).all()
     assert len({sprite.colour for sprite in scene.sprites}) == len(scene.sprites)
 
@@ -55,7 +58,7 @@ def test_sprites_are_small_apart_and_of_different_colours(world: SpritesWorld, s
 def test_first_frame_gives_nothing_away(world: SpritesWorld, seed: int) -> None:
     scene = world.scene(np.random.default_rng(seed))
     first = world.first_frame(scene)
-    pan = (1, 0) if world.settings.camera == "pan" else (0, 0)
+    pan = (1, 0) if world.settings.camera != "still" else (0, 0)
     for action in every_action(scene, pan):
         np.testing.assert_array_equal(world.render(scene, action)[0], first)
 
@@ -80,6 +83,28 @@ def test_every_sprite_has_room_for_every_motion(size: int, seed: int) -> None:
             radius = sprite.radius * (1.5 if motion == "grow" else 1)
             whole = coverage(sprite.shape, x + size, y + size, radius, 3 * size).sum()
             assert seen >= 0.95 * whole, (sprite, motion)
+
+
+@given(st.integers(16, 80), st.floats(0.03, 0.12), st.integers(1, 4), seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_world_is_refused_or_has_scenes(size: int, radius: float, sprites: int, seed: int) -> None:
+    try:
+        here = world(size=size, radius=radius, sprites=sprites)
+    except ValueError as error:
+        assert "too small to tell" in str(error) or "leaves no room for" in str(error)
+        assert radius * size < 0.9 or (sprites >= 3 and radius > 0.089)  # the default radius never is
+        return
+    scene = here.scene(np.random.default_rng(seed))
+    assert [sprite.radius for sprite in scene.sprites] == [radius * size] * sprites
+
+
+@pytest.mark.parametrize("radius", [0.03, 0.05, 0.075, 0.12])
+def test_radius_is_that_of_a_circle_as_a_share_of_the_side(radius: float) -> None:
+    here = world(size=96, radius=radius, sprites=1)
+    scenes = (here.scene(np.random.default_rng(seed)) for seed in range(20))
+    scene = next(scene for scene in scenes if scene.sprites[0].shape == "circle")
+    share = here.masks(scene, Action(0, "still"))[0, 0].mean()
+    assert share == pytest.approx(np.pi * radius**2, rel=0.02)
 
 
 def test_shapes_cover_about_the_same_area_and_are_all_different() -> None:
@@ -109,7 +134,7 @@ def test_coverage_is_centred() -> None:
 @settings(max_examples=30, deadline=None)
 def test_masks_match_the_pixels(world: SpritesWorld, seed: int, motion: Motion) -> None:
     scene = world.scene(np.random.default_rng(seed))
-    action = Action(len(scene.sprites) - 1, motion, (0, 1) if world.settings.camera == "pan" else (0, 0))
+    action = Action(len(scene.sprites) - 1, motion, (0, 1) if world.settings.camera != "still" else (0, 0))
     frames, masks = world.render(scene, action), world.masks(scene, action)
     assert frames.shape == (world.settings.frames, world.settings.size, world.settings.size, 3)
     assert frames.dtype == np.uint8
@@ -242,6 +267,61 @@ def test_texts_name_sprite_motion_and_camera() -> None:
     assert here.text(scene, Action(0, "still", (1, 0))) == "nothing moves, the camera pans right"
 
 
+def test_a_mixed_camera_pans_in_half_of_the_clips_and_texts_say_in_which() -> None:
+    here, rng = world(camera="mixed", still_share=0.2), np.random.default_rng(0)
+    scene = here.scene(rng)
+    actions = [here.action(scene, rng) for _ in range(2000)]
+    shares = {pan: sum(action.pan == pan for action in actions) / 2000 for pan in PANS}
+    assert shares[0, 0] == pytest.approx(0.5, abs=0.04)
+    assert [shares[pan] for pan in STEPS.values()] == pytest.approx([0.125] * 4, abs=0.03)
+    still = [action.motion == "still" for action in actions if action.pan == (0, 0)]
+    assert sum(still) / len(still) == pytest.approx(0.2, abs=0.05)  # the camera says nothing of the sprite
+    said = {(0, 0): ""} | {step: f", the camera pans {name}" for name, step in STEPS.items()}
+    for action in actions[:200]:
+        what = world().text(scene, Action(action.sprite, action.motion))
+        assert here.text(scene, action) == what + said[action.pan]
+
+
+def test_a_mixed_camera_that_stays_shows_what_a_still_one_does() -> None:
+    mixed, still = world(camera="mixed"), world()
+    scene = mixed.scene(np.random.default_rng(4))
+    margin = (scene.ground.shape[0] - 32) // 2
+    cut = Scene(scene.ground[margin:-margin, margin:-margin], scene.sprites)
+    action = Action(1, "right")
+    np.testing.assert_array_equal(mixed.render(scene, action), still.render(cut, action))
+    assert (mixed.render(scene, Action(1, "right", (1, 0)))[1:] != still.render(cut, action)[1:]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({}, 8),
+        ({"camera": "pan"}, 4 * 8),
+        ({"camera": "mixed"}, 5 * 8),
+        ({"camera": "mixed", "still_share": 0.2}, 5 * 9),
+    ],
+)
+def test_all_texts_of_a_scene_can_be_asked_and_no_more(changes: dict[str, object], texts: int) -> None:
+    here = world(sprites=1, **changes)
+    assert len({item.text for item in here.items(1, texts, 0)}) == texts
+    with pytest.raises(ConfigError, match=f"no scene has {texts + 1} different"):
+        here.items(1, texts + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "digest"),
+    [
+        ({}, "7a33d9449ff0ea03"),
+        ({"camera": "pan", "still_share": 0.3, "noise": 4.0}, "fb41873dde7659a2"),
+        ({"size": 47, "sprites": 4, "held_out": 0.25}, "d9fd8b7ce57f24d7"),
+    ],
+)
+def test_benchmarks_ask_what_they_asked_before_radius_and_mixed(changes: dict[str, object], digest: str) -> None:
+    items = world(**changes).items(6, 4, 2026)
+    asked = [f"{i.id}|{i.text}|{[(s.name, round(s.x, 4), round(s.y, 4)) for s in i.scene.sprites]}" for i in items]
+    assert hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16] == digest
+
+
 @given(seeds, st.sampled_from([0.2, 0.5, 0.8]))
 @settings(max_examples=40, deadline=None)
 def test_held_out_combinations_are_never_trained_on(seed: int, share: float) -> None:
@@ -274,7 +354,7 @@ def test_held_out_with_nothing_to_draw_is_an_error() -> None:
         here.action(here.scene(rng), rng, "held_out")
 
 
-@pytest.mark.parametrize("camera", ["still", "pan"])
+@pytest.mark.parametrize("camera", ["still", "pan", "mixed"])
 def test_items_are_unique_and_the_same_for_the_same_seed(camera: str) -> None:
     here = world(camera=camera)
     items, again, other = here.items(5, 20, 7), here.items(5, 20, 7), here.items(5, 20, 8)
@@ -309,6 +389,11 @@ def test_benchmark_that_cannot_be_is_an_error_not_a_hang(changes: dict[str, obje
 
 
 def test_settings_refuse_what_cannot_be_shown() -> None:
-    for wrong in ({"frames": 2}, {"sprites": 5}, {"camera": "zoom"}, {"colour": "red"}, {"held_out": 1.0}):
+    numbers = ({"frames": 2}, {"sprites": 5}, {"held_out": 1.0}, {"radius": 0.029}, {"radius": 0.121})
+    for wrong in (*numbers, {"camera": "zoom"}, {"colour": "red"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             SpritesSettings.model_validate(wrong)
+    with pytest.raises(ValueError, match=r"radius 0\.12 leaves no room for 3 sprites apart in a frame of side 32"):
+        world(radius=0.12)
+    with pytest.raises(ValueError, match=r"radius 0\.05 is 0\.80 pixels in a frame of side 16, too small"):
+        world(radius=0.05, size=16)

@@ -8,11 +8,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from motionfocal.errors import ConfigError
 from motionfocal.settings import Settings
@@ -38,10 +38,10 @@ _PATH = 0.2
 """How far a moving sprite goes, as a share of the frame's side."""
 _BENCHMARK = 0xBE
 """A third seed that keeps a benchmark's scenes apart from all training clips, whatever their seeds."""
+_LEAST_RADIUS = 0.9
+"""Pixels of radius below which the oracle, with sensor noise, misjudges more than one true clip in a hundred."""
 _SCENES_TRIED = 1000
 """How often a scene is drawn anew for lack of allowed actions, before that counts as impossible."""
-_RADIUS = 0.075
-"""Radius of a sprite as a share of the frame's side: a circle then covers 1.8 % of the area."""
 
 
 class SpritesSettings(Settings):
@@ -51,8 +51,15 @@ class SpritesSettings(Settings):
     frames: int = Field(8, ge=3, le=256, description="Frames a clip; two cannot show a jump.")
     fps: float = Field(8.0, gt=0, description="Frames a second; recorded with each clip.")
     sprites: int = Field(3, ge=1, le=4, description="Sprites a scene, each with a colour of its own.")
-    camera: Literal["still", "pan"] = Field(
-        "still", description="'pan': the camera moves too, and the text says where."
+    radius: float = Field(
+        0.075,
+        ge=0.03,
+        le=0.12,
+        description="Radius of a sprite, as a share of the side; a circle covers pi r^2 of the area.",
+    )
+    camera: Literal["still", "pan", "mixed"] = Field(
+        "still",
+        description="'pan': the camera moves too, and the text says where; 'mixed': it does in half of the clips.",
     )
     noise: float = Field(0.0, ge=0, le=64, description="Standard deviation of the sensor noise, in grey levels of 255.")
     still_share: float = Field(
@@ -61,6 +68,22 @@ class SpritesSettings(Settings):
     held_out: float = Field(
         0.0, ge=0, lt=1, description="Share of the combinations of sprite and motion that training never shows."
     )
+
+    @model_validator(mode="after")
+    def _sprites_are_seen_and_find_a_place(self) -> Self:
+        """With less than a radius of room for each sprite nearly no draw of their centres is apart: it would hang."""
+        if self.radius * self.size < _LEAST_RADIUS:
+            raise ValueError(
+                f"radius {self.radius} is {self.radius * self.size:.2f} pixels in a frame of side {self.size}, too"
+                f" small to tell what a sprite does; take at least {_LEAST_RADIUS} pixels, or a larger size"
+            )
+        room = self.size * (1 - 2 * (self.radius + _PATH)) - 1
+        if room < self.sprites * self.radius * self.size:
+            raise ValueError(
+                f"radius {self.radius} leaves no room for {self.sprites} sprites apart in a frame of side {self.size};"
+                " take a smaller radius, or fewer sprites"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -115,7 +138,7 @@ class SpritesWorld:
     @cached_property
     def _margin(self) -> int:
         """Pixels of ground beyond each side of the first frame."""
-        return int(np.ceil(_PATH * self.settings.size)) + 1 if self.settings.camera == "pan" else 0
+        return int(np.ceil(_PATH * self.settings.size)) + 1 if self.settings.camera != "still" else 0
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a ground and sprites of different colours that do not touch, each with room for every motion.
@@ -123,7 +146,7 @@ class SpritesWorld:
         Under a pan the room is that of a still camera: a sprite that goes against the camera may leave the frame.
         """
         size = self.settings.size
-        radius = _RADIUS * size
+        radius = self.settings.radius * size
         colours = rng.permutation(list(COLOURS))[: self.settings.sprites]
         while True:
             centres = _apart(rng, self.settings.sprites, radius + _PATH * size, size, 2.5 * radius)
@@ -138,10 +161,7 @@ class SpritesWorld:
         self, scene: Scene, rng: np.random.Generator, combinations: Literal["train", "held_out", "any"] = "any"
     ) -> Action:
         """Choose what happens, uniformly among the allowed combinations of sprite and motion."""
-        pan = (0, 0)
-        if self.settings.camera == "pan":
-            dx, dy = _DIRECTIONS[str(rng.choice(list(_DIRECTIONS)))]
-            pan = (int(dx), int(dy))
+        pan = self._pan(rng)
         if rng.random() < self.settings.still_share:
             return Action(0, "still", pan)
         allowed = self._allowed(scene, combinations)
@@ -152,6 +172,14 @@ class SpritesWorld:
             )
         sprite, motion = allowed[int(rng.integers(len(allowed)))]
         return Action(sprite, motion, pan)
+
+    def _pan(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Where the camera goes; a camera that has no choice draws nothing."""
+        camera = self.settings.camera
+        if camera == "still" or (camera == "mixed" and rng.random() < 0.5):
+            return 0, 0
+        dx, dy = _DIRECTIONS[str(rng.choice(list(_DIRECTIONS)))]
+        return int(dx), int(dy)
 
     def _allowed(self, scene: Scene, combinations: Literal["train", "held_out", "any"]) -> list[tuple[int, Motion]]:
         """The combinations of a scene's sprites and the motions that may be asked."""
@@ -244,7 +272,7 @@ class SpritesWorld:
         self, texts: int, rng: np.random.Generator, combinations: Literal["train", "held_out", "any"]
     ) -> Scene:
         """The first scene drawn that allows so many different actions; ConfigError when none seems to."""
-        cameras = len(_DIRECTIONS) if self.settings.camera == "pan" else 1
+        cameras = {"still": 1, "pan": len(_DIRECTIONS), "mixed": len(_DIRECTIONS) + 1}[self.settings.camera]
         share = self.settings.still_share
         for _ in range(_SCENES_TRIED):
             scene = self.scene(rng)
