@@ -12,7 +12,7 @@ from playwright.async_api import TimeoutError as NothingHappened
 from motionfocal.study.questions import PRESETS
 
 REASONS = [reason.id for reason in PRESETS["motif"][0].reasons]
-PATIENCE = 60_000  # milliseconds: the machine may be busy
+PATIENCE = 180_000  # milliseconds: the machine may be busy
 
 _UNLOCKED, _NOT_LOADED = ".question.current .sides:enabled", ".loading button:visible"
 

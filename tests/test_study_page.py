@@ -14,7 +14,7 @@ from .study_page_server import BASE, Desk, serving, task
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright (pip install .[dev])")
 pytestmark = pytest.mark.slow
 
-PATIENCE = 60_000  # milliseconds: the machine may be busy
+PATIENCE = 180_000  # milliseconds: the machine may be busy
 
 DRIFT = """async (seconds) => {
   // Distance in frames of the media times of both players, at each tick while both play; how often they began again.
