@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from .postgres import postgres_server
 
@@ -23,17 +24,24 @@ def find_shared() -> Path | None:
     return folder if (folder / "ti2v_bench").is_dir() else None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class OneBrowserAtATime(LoadScopeScheduling):
     """A file's tests run in one process, and all files that drive a browser in the same one.
 
-    Two browsers on two cores would disturb each other's clocks, which some tests measure.
+    Two browsers on two cores would disturb each other's clocks, which some tests measure. (``--dist loadgroup`` is
+    made for that, and groups nothing under pytest 9.2.)
     """
-    with_browser = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
-    for item in items:
-        if not any(item.iter_markers("xdist_group")):
-            group = "browser" if item.path in with_browser else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "browser" if Path(file).name in WITH_BROWSER else file
+
+
+WITH_BROWSER = {path.name for path in Path(__file__).parent.glob("test_*.py") if "playwright" in path.read_text()}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneBrowserAtATime:
+    """How ``-n`` divides the tests."""
+    return OneBrowserAtATime(config, log)
 
 
 @pytest.fixture(scope="session")
