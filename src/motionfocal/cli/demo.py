@@ -22,8 +22,8 @@ from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.generation.world import animate_world
 from motionfocal.jsonl import read_jsonl
 from motionfocal.training.config import TrainingConfig, load_config, recipe
-from motionfocal.training.loop import Trainer
-from motionfocal.training.records import METRICS, RunRecords
+from motionfocal.training.parent import StopWithParent
+from motionfocal.training.records import METRICS
 from motionfocal.training.run import benchmark_of, open_data, run_training
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -73,7 +73,7 @@ def _arm(out: Path, name: str, changes: tuple[str, ...], steps: int | None, seed
 def _run_side_by_side(arms: list[Arm]) -> None:
     """One process an arm; each leaves its progress in its files, which is also what a killed demo goes on from."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_work, args=(arm, os.getpid()), daemon=True) for arm in arms]
+    workers = [context.Process(target=_work, args=(arm,), daemon=True) for arm in arms]
     for worker in workers:
         worker.start()
     with progress_bar() as progress:
@@ -117,26 +117,14 @@ class _Bars:
             self._progress.update(self._animating, completed=len(read_jsonl(self._arm.gallery / INDEX)))
 
 
-def _work(arm: Arm, parent: int) -> None:
+def _work(arm: Arm) -> None:
     """Train one arm and animate its items; output and errors go to a log file."""
     arm.folder.mkdir(parents=True, exist_ok=True)
     with (arm.folder / "log.txt").open("w", buffering=1) as log:
         sys.stdout = sys.stderr = log
         try:
-            run_training(arm.config, open_data(arm.config), arm.folder, [_StopWithParent(parent)])
+            run_training(arm.config, open_data(arm.config), arm.folder, [StopWithParent()])
             animate_world(arm.folder, arm.gallery, arm.benchmark, arm.sampling, arm.config.seed)
         except BaseException:
             traceback.print_exc(file=log)
             raise SystemExit(1) from None
-
-
-class _StopWithParent:
-    """A callback that ends an arm whose demo was killed: nobody would read its results."""
-
-    def __init__(self, parent: int) -> None:
-        self._parent = parent
-
-    def after_step(self, step: int, figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
-        """See ``Callback``."""
-        if os.getppid() != self._parent:
-            raise TrainingError(f"the demo was killed at step {step}; run it again and it goes on")

@@ -62,7 +62,8 @@ class ContrastRow:
     ``score`` is the share of pairs in which ours is better, a tie counting one half, tested against one half;
     ``difference`` is the followed share of ours less that of theirs, tested against 0. Both are None without a common
     seed. ``reasons`` are shares of all pairs, for ours and for theirs. ``extra_seconds`` is the training time of ours
-    less that of theirs, ``seconds_per_point`` the same for each point of per cent followed more, None where none is.
+    less that of theirs, ``seconds_per_point`` the same for each point of per cent followed more, None
+    unless ours takes longer and follows more.
     """
 
     ours: str
@@ -268,7 +269,7 @@ def _contrast_row(contrast: Contrast, ours: _Seen, theirs: _Seen, results: Resul
         reasons=_reason_shares(ours, theirs, seeds, wins),
         paper=contrast.paper,
         extra_seconds=extra,
-        seconds_per_point=extra / (100 * difference.estimate) if difference.estimate > 0 else None,
+        seconds_per_point=extra / (100 * difference.estimate) if min(extra, difference.estimate) > 0 else None,
     )
 
 

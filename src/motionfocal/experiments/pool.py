@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from motionfocal.errors import TrainingError
 from motionfocal.experiments.plan import RunPlan
 from motionfocal.experiments.result import load_result
 from motionfocal.experiments.work import carry_out, run_folder
-from motionfocal.training.loop import Trainer
-from motionfocal.training.records import RunRecords
+from motionfocal.training.parent import StopWithParent
 
 LOG = "log.txt"
 
@@ -89,13 +87,3 @@ def _work(run: RunPlan, out: Path) -> None:
         except BaseException:
             traceback.print_exc(file=log)
             raise SystemExit(1) from None
-
-
-class StopWithParent:
-    """A callback that ends a run whose command was killed: it would train on unseen, beside the next command's."""
-
-    def after_step(self, step: int, figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
-        """See ``Callback``."""
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            raise TrainingError(f"the command was killed at step {step}; give it again and it goes on")
