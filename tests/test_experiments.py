@@ -16,7 +16,7 @@ from motionfocal.cli.app import app
 from motionfocal.errors import ConfigError
 from motionfocal.experiments.plan import ExperimentPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
-from motionfocal.experiments.result import load_result, result_path
+from motionfocal.experiments.result import load_result, result_path, save_result
 from motionfocal.experiments.work import carry_out, run_folder, training_config
 from motionfocal.jsonl import read_jsonl
 from motionfocal.training.records import METRICS
@@ -133,7 +133,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):
     run = runs_of(worlds={"own": {}, "noisy": {"noise": 4.0}})[0]
     result = carry_out(run, tmp_path)
-    assert load_result(tmp_path, run.fingerprint) == result
+    assert load_result(tmp_path, run) == result
     assert [step for step, _ in result.curve] == [2, 4]
     assert set(result.worlds) == {"own", "noisy"}
     assert all(len(asked.measurements()) == 4 for asked in result.worlds.values())
@@ -166,14 +166,24 @@ def test_a_damaged_result_is_named(tmp_path):
         Pending.of([run], tmp_path)
 
 
+def test_a_result_from_before_a_default_changed_is_refused(tmp_path):
+    run = runs_of()[0]
+    result = carry_out(run, tmp_path)
+    older = {**result.settings, "loss": {**result.settings["loss"], "strength": 0.5}}
+    del older["image_noise"]  # a setting that is newer than the result
+    save_result(tmp_path, result.model_copy(update={"settings": older}))
+    with pytest.raises(ConfigError, match=r"was made with another loss\.strength; delete it"):
+        load_result(tmp_path, run)
+
+
 def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     good, *_ = runs_of()
     bad = runs_of(set={**TINY, "optimizer.learning_rate": 1e30, "optimizer.max_grad_norm": 1e30})[0]
     failed = run_side_by_side([bad, good], tmp_path, jobs=1)
     assert [fail.run.fingerprint for fail in failed] == [bad.fingerprint]
     assert "TrainingError" in failed[0].reason
-    assert load_result(tmp_path, good.fingerprint) is not None
-    assert load_result(tmp_path, bad.fingerprint) is None
+    assert load_result(tmp_path, good) is not None
+    assert load_result(tmp_path, bad) is None
 
 
 def test_run_status_report(file):
@@ -217,10 +227,10 @@ def test_killed_it_goes_on_where_it_stopped(tmp_path):
     done = len(read_jsonl(run_folder(tmp_path, run) / METRICS))
     assert 40 <= done < 160
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    again = load_result(tmp_path, run.fingerprint)
+    again = load_result(tmp_path, run)
     assert again is not None
     assert [step for step, _ in again.curve] == [40, 80, 120, 160]
-    assert load_result(tmp_path, other.fingerprint) is not None
+    assert load_result(tmp_path, other) is not None
     alone = carry_out(run, tmp_path / "alone")
     assert (alone.curve, alone.worlds, alone.noise) == (again.curve, again.worlds, again.noise)
     assert training_config(run).name == run.fingerprint

@@ -90,7 +90,7 @@ def show_status(files: Sequence[Path], out: Path | None) -> None:
             table.add_column(column)
         for arm in opened.plan.arms:
             runs = [run for run in opened.runs if run.arm == arm]
-            left = [run for run in runs if load_result(opened.out, run.fingerprint) is None]
+            left = [run for run in runs if load_result(opened.out, run) is None]
             steps = {run.seed: _progress_of(run, opened.out)[0] for run in left}
             under_way = [f"seed {seed}: step {step} of {runs[0].config.steps}" for seed, step in steps.items() if step]
             table.add_row(arm, f"{len(runs) - len(left)} of {len(runs)}", "; ".join(under_way))

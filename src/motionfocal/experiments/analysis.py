@@ -147,7 +147,7 @@ class ExperimentAnalysis:
 
 def load_results(runs: Sequence[RunPlan], folder: Path) -> dict[tuple[str, int], RunResult]:
     """The results that lie in ``folder``, in the order of the runs. Raises ConfigError for a damaged one."""
-    found = {(run.arm, run.seed): load_result(folder, run.fingerprint) for run in runs}
+    found = {(run.arm, run.seed): load_result(folder, run) for run in runs}
     return {key: result for key, result in found.items() if result is not None}
 
 

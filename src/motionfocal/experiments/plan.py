@@ -125,16 +125,20 @@ class RunPlan:
         return SpritesBenchmark(world=self.world, images=self.plan.curve_images, texts=2, seed=1_000_003)
 
     @property
+    def decisive(self) -> dict[str, object]:
+        """The resolved config as JSON, without what decides nothing."""
+        return self.config.model_dump(mode="json", exclude={*_DECIDE_NOTHING})
+
+    @property
     def fingerprint(self) -> str:
         """A hash of all that decides the result: experiments that share a run share its result.
 
         The arm's name, threads and where checkpoints are written decide nothing. What has its default value is left
         out, so that a setting that is new to the project leaves the results of before where they are.
         """
-        config = self.config.model_dump(mode="json", exclude={*_DECIDE_NOTHING})
         asked = {name: _unusual(asked.model_dump(mode="json"), _QUESTIONS) for name, asked in self.asked.items()}
         decides = {
-            "config": _unusual(config, _CONFIG),
+            "config": _unusual(self.decisive, _CONFIG),
             "asked": asked,
             "sampling": self.plan.sampling.model_dump(mode="json"),
             "curve": [self.plan.curve_every, self.plan.curve_images],

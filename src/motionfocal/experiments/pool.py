@@ -36,7 +36,7 @@ class Pending:
     def of(cls, runs: Sequence[RunPlan], out: Path) -> "Pending":
         """The runs without a result in ``out``, in their order."""
         different = {run.fingerprint: run for run in runs}
-        left = tuple(run for run in different.values() if load_result(out, run.fingerprint) is None)
+        left = tuple(run for run in different.values() if load_result(out, run) is None)
         return cls(left, len(different) - len(left))
 
 

@@ -1,13 +1,14 @@
 """What came of one run: a small JSON that every table is rebuilt from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from motionfocal.errors import ConfigError
+from motionfocal.experiments.plan import RunPlan
 from motionfocal.settings import Settings
 from motionfocal.video.files import replacing
 from motionfocal.worlds.oracle import Measurement
@@ -80,19 +81,32 @@ def save_result(folder: Path, result: RunResult) -> None:
         partial.write_text(result.model_dump_json(indent=None))
 
 
-def load_result(folder: Path, fingerprint: str) -> RunResult | None:
+def load_result(folder: Path, run: RunPlan) -> RunResult | None:
     """The result of a run, or None when it has none yet.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged, or was made when a setting that the run leaves alone had another default.
     """
-    path = result_path(folder, fingerprint)
+    path = result_path(folder, run.fingerprint)
     if not path.is_file():
         return None
     try:
-        return RunResult.model_validate_json(path.read_text())
+        found = RunResult.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ConfigError(f"{path}: not a result ({error.error_count()} faults); delete it and run it again") from error
+    if changed := list(_changed(found.settings, run.decisive)):
+        raise ConfigError(f"{path}: was made with another {', '.join(changed)}; delete it and run it again")
+    return found
+
+
+def _changed(before: Mapping[str, object], now: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Dotted keys that both have, with other values."""
+    for key in sorted(before.keys() & now.keys()):
+        one, other = before[key], now[key]
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _changed(one, other, f"{prefix}{key}.")
+        elif one != other:
+            yield f"{prefix}{key}"
 
 
 def _rounded(value: object) -> object:

@@ -28,7 +28,7 @@ def carry_out(run: RunPlan, out: Path, callbacks: Sequence[Callback] = ()) -> Ru
 
     The training's checkpoints are deleted once the result is there; its model and its records stay.
     """
-    if (found := load_result(out, run.fingerprint)) is not None:
+    if (found := load_result(out, run)) is not None:
         return found
     folder, config = run_folder(out, run), training_config(run)
     run_training(config, open_data(config), folder, [_Curve(run), *callbacks])
