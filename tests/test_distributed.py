@@ -41,8 +41,8 @@ FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 CASES = {
     "paper": [*COMPACT, "text_dropout=0.5"],
-    "mean_one": [*COMPACT, "loss.weighting=mean_one", "micro_batch_size=1"],
-    "budget": [*COMPACT, "loss.weighting=budget", "loss.over_noise=rising", "ema_decay=null"],
+    "motionfocal": [*COMPACT, "loss.weighting=motionfocal", "micro_batch_size=1"],
+    "without an average": [*COMPACT, "loss.weighting=motionfocal", "ema_decay=null"],
     "wan": [*WAN, "model.weights=ti2v-5b", "gradient_checkpointing=true"],
     "lora": [*WAN, "model.weights=ti2v-5b", "lora.rank=2", "batch_size=4", "micro_batch_size=1"],
     "bfloat16": [*WAN, "model.weights=ti2v-5b", "model.dtype=bfloat16", "precision=bf16", "lora.rank=2"],
@@ -251,7 +251,7 @@ def test_processes_that_would_train_alone_are_refused(monkeypatch):
 
 LONG = [
     "steps=12", "checkpoint_every=3", "validation.every=6", "validation.images=3", "validation.texts=1",
-    "validation.steps=2", "text_dropout=0.3", "loss.weighting=mean_one", "micro_batch_size=1",
+    "validation.steps=2", "text_dropout=0.3", "loss.weighting=motionfocal", "micro_batch_size=1",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motionfocal.errors import ConfigError, ShapeError
-from motionfocal.loss import WEIGHTINGS, MotionFocalLoss, strength_over_noise
+from motionfocal.loss import WEIGHTINGS, MotionFocalLoss, StrengthSchedule
 
 LAYOUTS = {
     "bcthw": ((2, 4, 3, 5, 6), (2, 1, 3, 5, 6)),
@@ -59,11 +59,13 @@ def test_motif_includes_the_scale_so_that_the_total_adds_up():
     torch.testing.assert_close(out.total, out.diffusion + 2.0 * out.motif)
 
 
-def test_strength_follows_the_noise_level():
+def test_strength_follows_the_noise_level_and_the_training():
     level = torch.tensor([0.0, 0.25, 1.0])
-    assert strength_over_noise("constant", level) is None
-    assert strength_over_noise("rising", level).tolist() == [0.0, 0.25, 1.0]
-    assert strength_over_noise("falling", level).tolist() == [1.0, 0.75, 0.0]
+    assert StrengthSchedule()(level, 0).tolist() == [1.0, 1.0, 1.0]
+    assert StrengthSchedule("rising")(level, 0).tolist() == [0.0, 0.25, 1.0]
+    fading = StrengthSchedule("constant", "fading", steps=4)
+    assert [fading(level, step)[0].item() for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert StrengthSchedule("rising", "fading", steps=2)(level, 1).tolist() == [0.0, 0.125, 0.5]
 
 
 def test_a_scale_of_the_wrong_length_is_refused():
@@ -81,9 +83,8 @@ def test_weight_one_everywhere_is_the_mse_bit_for_bit():
     assert torch.equal(MotionFocalLoss()(prediction, target, torch.ones_like(heat)).motif, mse)
     assert torch.equal(MotionFocalLoss(weighting="none")(prediction, target, heat).total, mse)
     assert torch.equal(MotionFocalLoss(strength=0)(prediction, target, heat).total, mse)
-    for weighting in ("mean_one", "budget"):
-        uniform = MotionFocalLoss(weighting=weighting)(prediction, target, torch.ones_like(heat))
-        assert torch.equal(uniform.total, mse)
+    uniform = MotionFocalLoss(weighting="motionfocal")(prediction, target, torch.full_like(heat, 0.25))
+    assert torch.equal(uniform.motif, mse)
 
 
 def test_weight_zero_gives_exactly_zero_gradient_there():
@@ -103,11 +104,11 @@ def test_gradient_of_the_total_is_the_weighted_error():
     torch.testing.assert_close(prediction.grad, expected)
 
 
-def test_no_gradient_flows_into_weights_of_normalised_kinds():
+def test_no_gradient_flows_into_the_heatmap():
     prediction, target, heat = tensors()
     heat.requires_grad_()
     prediction.requires_grad_()
-    MotionFocalLoss(weighting="budget")(prediction, target, heat).total.backward()
+    MotionFocalLoss(weighting="motionfocal")(prediction, target, heat).total.backward()
     assert heat.grad is None or (heat.grad == 0).all()
 
 
@@ -138,30 +139,37 @@ def test_inverse_lights_what_paper_leaves_dark():
     torch.testing.assert_close(inverse.total, mirrored.total)
 
 
-@given(
-    share=st.floats(0.01, 0.9),
-    strength=st.floats(0.1, 8),
-    weighting=st.sampled_from(["mean_one", "budget"]),
-    seed=st.integers(0, 99),
-)
+@given(share=st.floats(0.01, 0.9), strength=st.floats(0.1, 8), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=40)
-def test_normalised_weights_have_mean_one_where_no_bound_bites(share, strength, weighting, seed):
+def test_every_clip_weighs_the_same_where_no_bound_bites(share, strength, seed):
     prediction, target, heat = tensors(seed=seed)
     heat = (heat < share).float()
     heat[:, :, 0, 0, 0] = 1
-    loss = MotionFocalLoss(strength, weighting, max_weight=1e9)
-    torch.testing.assert_close(loss(prediction, target, heat).stats.mean_weight, torch.tensor(1.0))
+    loss = MotionFocalLoss(strength, "motionfocal", max_weight=1e9)
+    torch.testing.assert_close(loss(prediction, target, heat).stats.mean_weight, torch.tensor(1 + strength))
 
 
-def test_budget_gives_moving_cells_their_share_however_few_they_are():
+@given(strength=st.floats(0.1, 8), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_motionfocal_adds_the_mean_error_of_what_moves(strength, seed):
+    prediction, target, heat = tensors(seed=seed)
+    heat = (heat < 0.1).float()
+    heat[:, :, 0, 0, 0] = 1
+    out = MotionFocalLoss(strength, "motionfocal", max_weight=1e9)(prediction, target, heat)
+    squared = (prediction - target).square()
+    moving = [squared[n][:, heat[n, 0] == 1].mean() for n in range(len(heat))]
+    torch.testing.assert_close(out.motif, torch.stack(moving).mean())
+    torch.testing.assert_close(out.total, squared.mean() + strength * out.motif)
+
+
+def test_the_size_of_what_moves_does_not_change_its_share():
     error = torch.ones(1, 1, 4, 8, 8)
     for moving in (4, 64):
         heat = torch.zeros(1, 1, 4, 8, 8)
         heat.view(-1)[:moving] = 1
         prediction = error * heat  # wrong in the moving cells alone
-        out = MotionFocalLoss(1.0, "budget", max_weight=1e9)(prediction, torch.zeros_like(error), heat)
-        plain = moving / heat.numel()
-        assert out.total.item() == pytest.approx(0.5 + 0.5 * plain, rel=1e-5)
+        out = MotionFocalLoss(1.0, "motionfocal", max_weight=1e9)(prediction, torch.zeros_like(error), heat)
+        assert out.motif.item() == pytest.approx(1.0, rel=1e-5)
 
 
 def test_bound_keeps_a_tiny_object_from_weighing_hundreds():
@@ -170,17 +178,17 @@ def test_bound_keeps_a_tiny_object_from_weighing_hundreds():
     prediction = torch.zeros_like(heat)
     prediction[..., 0, 0, 0] = 1
     weight = lambda loss: (loss(prediction, torch.zeros_like(heat), heat).total * heat.numel()).item()  # noqa: E731
-    assert weight(MotionFocalLoss(1.0, "budget", max_weight=1e9)) > 1000
-    assert weight(MotionFocalLoss(1.0, "budget", max_weight=32)) == pytest.approx(16.5)
+    assert weight(MotionFocalLoss(1.0, "motionfocal", max_weight=1e9)) > 4000
+    assert weight(MotionFocalLoss(1.0, "motionfocal", max_weight=32)) == pytest.approx(33)
 
 
-def test_a_clip_without_motion_keeps_the_plain_loss_under_budget():
+def test_a_clip_without_motion_has_no_place_that_counts_more():
     prediction, target, _ = tensors()
     rest = torch.full((2, 1, 3, 5, 6), 0.0067)
-    out = MotionFocalLoss(weighting="budget")(prediction, target, rest)
-    torch.testing.assert_close(out.total, F.mse_loss(prediction, target))
-    nothing = MotionFocalLoss(weighting="budget")(prediction, target, torch.zeros_like(rest))
-    assert torch.isfinite(nothing.total)
+    out = MotionFocalLoss(weighting="motionfocal")(prediction, target, rest)
+    torch.testing.assert_close(out.motif, F.mse_loss(prediction, target))
+    nothing = MotionFocalLoss(weighting="motionfocal")(prediction, target, torch.zeros_like(rest))
+    torch.testing.assert_close(nothing.total, F.mse_loss(prediction, target))
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from motionfocal.data.batches import ClipBatches
 from motionfocal.data.sources import SpritesData, SpritesSource
 from motionfocal.errors import ConfigError, ShapeError
-from motionfocal.loss import WEIGHTINGS, MotionFocalLoss
+from motionfocal.loss import WEIGHTINGS, MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import build_model
 from motionfocal.models.families import compact
 from motionfocal.models.protocol import ClipShape, Condition
@@ -206,7 +206,7 @@ def test_given_frames_are_out_of_the_changes_too():
 
 
 def test_splitting_a_batch_does_not_change_the_mixed_loss():
-    tensor, loss = tensors((4, 4, 3, 5, 6)), MotionFocalLoss(weighting="budget", difference=0.4)
+    tensor, loss = tensors((4, 4, 3, 5, 6)), MotionFocalLoss(weighting="motionfocal", difference=0.4)
     parts = [loss(*(x[n : n + 1] for x in tensor)).total for n in range(4)]
     torch.testing.assert_close(loss(*tensor).total, torch.stack(parts).mean())
 
@@ -270,7 +270,7 @@ def batch_of(model, clips=2):
 
 
 def objective_of(model, image_noise):
-    return DiffusionObjective(model, MotionFocalLoss(), "constant", 0.5, model.encode_text([""]), image_noise)
+    return DiffusionObjective(model, MotionFocalLoss(), StrengthSchedule(), 0.5, model.encode_text([""]), image_noise)
 
 
 def seen_by(model, image_noise, steps=1):

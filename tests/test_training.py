@@ -18,7 +18,7 @@ from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
-from motionfocal.loss import MotionFocalLoss
+from motionfocal.loss import MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import ModelCard, build_model, load_model, save_model
 from motionfocal.models.families import compact, unet3d
 from motionfocal.models.protocol import ClipShape, Condition
@@ -161,7 +161,7 @@ def test_every_weight_gets_a_gradient(model):
 
 
 def objective_of(model, text_dropout=0.1):
-    return DiffusionObjective(model, MotionFocalLoss(), "constant", text_dropout, model.encode_text([""]))
+    return DiffusionObjective(model, MotionFocalLoss(), StrengthSchedule(), text_dropout, model.encode_text([""]))
 
 
 def sprites(seed=0):
@@ -464,7 +464,7 @@ def test_figures_do_not_depend_on_how_a_step_is_divided():
     rng = torch.Generator().manual_seed(0)
     prediction, target = torch.randn(2, 4, 3, 2, 5, 5, generator=rng)
     heat = torch.rand(4, 1, 2, 5, 5, generator=rng) * torch.tensor([1.0, 0.0, 0.7, 0.9]).view(4, 1, 1, 1, 1)
-    loss = MotionFocalLoss(weighting="budget")
+    loss = MotionFocalLoss(weighting="motionfocal")
     whole = loss(prediction, target, heat)
     parts = [loss(*(t[n : n + 1] for t in (prediction, target, heat))) for n in range(4)]
     figures = figures_of(torch.stack([summands(part) for part in parts]))
@@ -504,7 +504,7 @@ def test_accumulation_does_not_change_the_gradient():
     """One pass over four clips, two over two, four over one: the same update."""
     norms = []
     for size in (4, 2, 1):
-        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=mean_one")
+        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=motionfocal")
         trainer = trainer_of(config)
         wake(trainer.model)
         parts = (trainer.source.load(0, 4, trainer.split.clips(part)) for part in trainer.parts)

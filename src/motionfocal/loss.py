@@ -16,14 +16,17 @@ from torch import Tensor
 
 from motionfocal.errors import ConfigError, ShapeError
 
-Weighting = Literal["paper", "inverse", "none", "mean_one", "budget"]
-WEIGHTINGS: tuple[Weighting, ...] = ("paper", "inverse", "none", "mean_one", "budget")
+Weighting = Literal["paper", "inverse", "none", "motionfocal"]
+WEIGHTINGS: tuple[Weighting, ...] = ("paper", "inverse", "none", "motionfocal")
 
 MOVING = 0.5
 """A latent cell counts as moving when its heat is above this; used by the statistics alone."""
 
-OverNoise = Literal["constant", "rising", "falling"]
-"""How the strength follows the noise level: not at all, in proportion to it, or in proportion to what is left of 1."""
+OverNoise = Literal["constant", "rising"]
+"""How the strength follows the noise level: not at all, or in proportion to it."""
+
+OverTraining = Literal["constant", "fading"]
+"""How the strength follows the training: not at all, or falling from all at the first step to none after the last."""
 
 _CHANNEL_AXES = {5: (1, 2, 4), 4: (1, 3), 3: (1, 2)}
 """Where a layout may keep its channels, by rank: the one axis on which a weight may have length 1."""
@@ -60,14 +63,17 @@ class MotionFocalLoss:
     - ``paper``: 1 + strength m'^2. Its total is diffusion + strength * motif.
     - ``inverse``: the same with 1 - m' for m' (our reading of the paper's ablation): still cells count more.
     - ``none``: 1. The plain diffusion loss; the motion part is still reported.
-    - ``mean_one``: min(1 + strength m'^2, max_weight), divided by its mean over the clip, so that clips with much
-      and with little motion weigh the same.
-    - ``budget``: (1 + strength m'^2 / mean(m'^2)) / (1 + strength): moving cells hold the share
-      strength / (1 + strength) of a clip's weight however few they are; a clip without motion keeps the plain loss.
-      m'^2 / mean(m'^2) is capped at ``max_weight``, without which an object of 0.3 % of the area would weigh hundreds.
+    - ``motionfocal``: 1 + strength m'^2 / mean(m'^2), the mean over the clip. Its motion part is the mean error of what
+      moves, however little of the clip that is: an object of 1 % of the area gets as much as one of 10 %, and the loss
+      of a clip without motion is as large as that of a clip with it. m'^2 / mean(m'^2) is capped at ``max_weight``,
+      without which an object of 0.3 % of the area would weigh hundreds.
 
-    ``max_weight`` bounds ``mean_one`` and ``budget`` only. Means over a clip are taken clip by clip, never over the
-    batch: a clip's weight does not depend on its neighbours, nor on how a batch is split over steps or processes.
+    Weights that depend on what happens pull the prediction towards motion wherever the noise leaves it open whether
+    anything moves. That is why ``motionfocal`` is meant to be used with a strength that rises with the noise and fades
+    over the training; see ``StrengthSchedule``.
+
+    Means over a clip are taken clip by clip, never over the batch: a clip's weight does not depend on its neighbours,
+    nor on how a batch is split over steps or processes.
 
     ``difference`` r in [0, 1] mixes in the frame-difference loss (``motion_sub_loss`` of VideoX-Fun), which knows no
     heat, and goes with every weighting. With d_t the change from a latent frame to the next,
@@ -107,7 +113,7 @@ class MotionFocalLoss:
             heat: m' in [0, 1], the same shape except length 1 on the channel axis.
             generated: 1 for cells that the model generates and 0 for cells that it was given (the first latent frame
                 of models that replace it), shaped like ``heat``. Given cells are out of every mean.
-            scale: each clip's factor on the strength, ``[B]`` at 0 or more; see ``strength_over_noise``. It is part of
+            scale: each clip's factor on the strength, ``[B]`` at 0 or more; see ``StrengthSchedule``. It is part of
                 ``motif``, so that total = diffusion + strength * motif still holds.
 
         Raises:
@@ -117,46 +123,44 @@ class MotionFocalLoss:
         _check_shapes(prediction, target, heat, generated, scale)
         error = prediction.float() - target.float()
         squared = error.square()
-        heat = heat.float()
-        square = (1 - heat if self.weighting == "inverse" else heat).square()
-        factor = torch.ones((), device=heat.device) if scale is None else _by_clip(scale.float(), heat.ndim)
-        diffusion = _mean(squared, generated)
-        motif = _mean(squared * (square if scale is None else square * factor), generated)
-        with torch.no_grad():
-            weight = self._weight(square, self.strength * factor, generated)
-        if self.weighting == "none":
-            total = diffusion
-        elif self.weighting in ("paper", "inverse"):
-            total = diffusion + self.strength * motif
-        else:
-            total = _mean(squared * weight, generated)
+        focus = self._focus(heat.float(), generated)
+        if scale is not None:
+            focus = focus * _by_clip(scale.float(), focus.ndim)
+        diffusion, motif = _mean(squared, generated), _mean(squared * focus, generated)
+        total = diffusion if self.weighting == "none" else diffusion + self.strength * motif
         if self.difference:
             total = (1 - self.difference) * total + self.difference * _difference_loss(error, heat, generated)
+        weight = torch.ones_like(focus) if self.weighting == "none" else 1 + self.strength * focus
         return LossOutput(total, diffusion, motif, _stats(squared.detach(), heat, weight, generated))
 
-    def _weight(self, square: Tensor, strength: Tensor, generated: Tensor | None) -> Tensor:
-        """The weight on the squared error, shaped like m'^2 (``square``)."""
-        match self.weighting:
-            case "none":
-                return torch.ones_like(square)
-            case "paper" | "inverse":
-                return 1 + strength * square
-            case "mean_one":
-                bounded = (1 + strength * square).clamp(max=self.max_weight)
-                return bounded / _clip_mean(bounded, generated)
-            case "budget":
-                relative = square / _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
-                return (1 + strength * relative.clamp(max=self.max_weight)) / (1 + strength)
+    @torch.no_grad()
+    def _focus(self, heat: Tensor, generated: Tensor | None) -> Tensor:
+        """The weight on the squared error in the motion part, shaped like ``heat``."""
+        square = (1 - heat if self.weighting == "inverse" else heat).square()
+        if self.weighting != "motionfocal":
+            return square
+        mean = _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
+        return (square / mean).clamp(max=self.max_weight)
 
 
-def strength_over_noise(kind: OverNoise, noise_level: Tensor) -> Tensor | None:
-    """Each clip's factor on the strength, ``[B]`` in [0, 1], from the noise level of its timestep ``[B]`` in [0, 1].
+@dataclass(frozen=True)
+class StrengthSchedule:
+    """How the strength follows the noise level and the training."""
 
-    None for "constant".
-    """
-    if kind == "constant":
-        return None
-    return noise_level if kind == "rising" else 1 - noise_level
+    over_noise: OverNoise = "constant"
+    over_training: OverTraining = "constant"
+    steps: int = 1
+    """Of the whole training."""
+
+    def __call__(self, noise_level: Tensor, step: int) -> Tensor:
+        """Each clip's factor on the strength, ``[B]`` in [0, 1]: the ``scale`` of ``MotionFocalLoss``.
+
+        Args:
+            noise_level: of each clip's timestep, ``[B]`` in [0, 1]. Rising, it is a factor.
+            step: 0 to ``steps`` - 1. Fading, 1 - step / steps is a factor.
+        """
+        factor = noise_level if self.over_noise == "rising" else torch.ones_like(noise_level)
+        return factor * (1 - step / self.steps) if self.over_training == "fading" else factor
 
 
 def _difference_loss(error: Tensor, heat: Tensor, generated: Tensor | None) -> Tensor:

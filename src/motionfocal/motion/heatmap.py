@@ -26,6 +26,7 @@ from motionfocal.settings import Settings
 Scale = Literal["robust", "clip_max", "diagonal"] | float
 CameraMode = Literal["raw", "compensated"]
 HeatSource = Literal["flow", "difference", "truth"]
+Reach = Literal["frame", "clip"]
 
 # ``robust`` divides by this percentile of the clip, but never by less than this many pixels, which puts
 # the sigmoid's midpoint on the default floor: 0.05 * 10 = 0.5 pixels. Measured on discs of 0.3 % of the
@@ -49,7 +50,7 @@ class HeatmapSettings(Settings):
     source: HeatSource = Field(
         "flow",
         description="'difference' compares neighbouring frames, without any flow; 'truth' is the exact mask of what"
-        " moves, which only a world knows. Both stand alone: the settings of the flow have no effect on them.",
+        " moves, which only a world knows. The settings of the flow have no effect on either.",
     )
     estimator: str = Field(
         "farneback", description="Optical flow: farneback, dis, raft_large, raft_small, or your own."
@@ -58,6 +59,11 @@ class HeatmapSettings(Settings):
         "robust", description="What motion is divided by before the sigmoid: a named scale or a number of pixels."
     )
     camera: CameraMode = Field("raw", description="'compensated' subtracts the camera's motion first.")
+    reach: Reach = Field(
+        "frame",
+        description="'frame' lights what moves in each frame; 'clip' lights in all frames what moves in any, so also"
+        " what something has left, or is yet to reach.",
+    )
     midpoint: float = Field(0.05, gt=0, description="Where the sigmoid is one half.")
     steepness: float = Field(100.0, gt=0, description="Slope of the sigmoid.")
     floor: float = Field(0.5, ge=0, description="Motion below this many pixels a frame pair counts as none.")
@@ -73,11 +79,12 @@ class HeatmapSettings(Settings):
     def _no_setting_without_effect(self) -> "HeatmapSettings":
         if self.source != "flow":
             fields = type(self).model_fields.items()
-            idle = [name for name, field in fields if name != "source" and getattr(self, name) != field.default]
+            used = ("source", "reach")
+            idle = [name for name, field in fields if name not in used and getattr(self, name) != field.default]
             if idle:
                 raise ValueError(
                     f"{', '.join(idle)}: no effect with source={self.source!r}, which looks at no flow; leave out all"
-                    " but source"
+                    " but source and reach"
                 )
         return self
 
@@ -113,7 +120,7 @@ def motion_of(
     """
     if settings.source != "flow":
         heat = difference_heatmap(frames) if settings.source == "difference" else _truth(frames, moving)
-        return ClipMotion(heat, float(heat.mean()))
+        return ClipMotion(_reaching(heat, settings.reach), float(heat.mean()))
     flow = estimate_flow(frames, settings.estimator)
     heat = motion_heatmap(
         flow,
@@ -125,7 +132,12 @@ def motion_of(
         steepness=settings.steepness,
         floor=settings.floor,
     )
-    return ClipMotion(heat, float(np.linalg.norm(flow, axis=-1).mean()))
+    return ClipMotion(_reaching(heat, settings.reach), float(np.linalg.norm(flow, axis=-1).mean()))
+
+
+def _reaching(heat: NDArray[np.float32], reach: Reach) -> NDArray[np.float32]:
+    """A heatmap [T,H,W] as it is, or in every frame its maximum over all of them."""
+    return heat if reach == "frame" else np.repeat(heat.max(axis=0, keepdims=True), len(heat), axis=0)
 
 
 def motion_heatmap(

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from motionfocal.data.sources import DataSettings, FolderData, SpritesData
 from motionfocal.errors import ConfigError
-from motionfocal.loss import OverNoise, Weighting
+from motionfocal.loss import OverNoise, OverTraining, StrengthSchedule, Weighting
 from motionfocal.models.families import compact
 from motionfocal.models.family import known_families
 from motionfocal.models.lora import LoraSettings
@@ -22,10 +22,21 @@ from motionfocal.settings import Settings
 class LossSettings(Settings):
     """The motion focal loss; see ``motionfocal.loss``."""
 
-    weighting: Weighting = Field("paper", description="'none' trains the baseline without motion focal loss.")
+    weighting: Weighting = Field(
+        "paper",
+        description="'paper', or 'motionfocal', which gives what moves the same share of every clip's loss, however"
+        " small it is; 'none' trains the baseline without motion focal loss, 'inverse' weighs what stands still.",
+    )
     strength: float = Field(1.0, ge=0, description="Lambda of the paper.")
     over_noise: OverNoise = Field(
-        "constant", description="How the strength follows the noise level: 'rising' from 0 at no noise, or 'falling'."
+        "constant",
+        description="How the strength follows the noise level: 'rising' from 0 at no noise, which is the default of"
+        " weighting=motionfocal, or 'constant'.",
+    )
+    over_training: OverTraining = Field(
+        "constant",
+        description="How the strength follows the training: 'fading' to 0 at its end, which is the default of"
+        " weighting=motionfocal, or 'constant'.",
     )
     difference: float = Field(
         0.0,
@@ -34,6 +45,18 @@ class LossSettings(Settings):
         description="Share of the frame-difference loss: of the squared error of the change from a latent frame to the"
         " next. It goes with every weighting, which has the rest.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_works_best(cls, values: object) -> object:
+        """What is not set follows from the weighting, so that the resolved config says what was done."""
+        if isinstance(values, dict) and values.get("weighting") == "motionfocal":
+            return {"over_noise": "rising", "over_training": "fading", **values}
+        return values
+
+    def schedule(self, steps: int) -> StrengthSchedule:
+        """The strength's course over a training of so many steps."""
+        return StrengthSchedule(self.over_noise, self.over_training, steps)
 
 
 class OptimizerSettings(Settings):
@@ -108,12 +131,14 @@ class TrainingConfig(Settings):
     def _no_setting_without_effect(self) -> "TrainingConfig":
         if self.loss.weighting == "none" and self.loss.strength not in (0.0, 1.0):
             raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
-        if (self.loss.weighting == "none" or self.loss.strength == 0) and self.loss.over_noise != "constant":
-            raise ValueError("loss.over_noise has no effect where motion has no weight; leave it out")
+        courses = {name: getattr(self.loss, name) for name in ("over_noise", "over_training")}
+        for name, course in courses.items():
+            if course != "constant" and (self.loss.weighting == "none" or self.loss.strength == 0):
+                raise ValueError(f"loss.{name} has no effect where motion has no weight; leave it out")
+            if course != "constant" and self.loss.difference == 1:
+                raise ValueError(f"loss.{name} has no effect with loss.difference=1; leave it out")
         if self.loss.difference == 1 and (self.loss.weighting, self.loss.strength) != ("paper", 1.0):
             raise ValueError("loss.weighting and loss.strength have no effect with loss.difference=1; leave them out")
-        if self.loss.difference == 1 and self.loss.over_noise != "constant":
-            raise ValueError("loss.over_noise has no effect with loss.difference=1; leave it out")
         if self.motion.source == "truth" and isinstance(self.data, FolderData):
             raise ValueError(
                 "motion.source is 'truth', which only a world knows, and the data are clips;"

@@ -69,7 +69,7 @@ class Trainer:
         self.objective = DiffusionObjective(
             self.model,
             MotionFocalLoss(config.loss.strength, config.loss.weighting, difference=config.loss.difference),
-            config.loss.over_noise,
+            config.loss.schedule(config.steps),
             config.text_dropout,
             {name: tensor.to(device) for name, tensor in self.source.no_text(self.model).items()},
             config.image_noise,

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from motionfocal.data.batches import EncodedBatch, MotionBatch
 from motionfocal.errors import ConfigError
-from motionfocal.loss import MOVING, LossOutput, MotionFocalLoss, OverNoise, strength_over_noise
+from motionfocal.loss import MOVING, LossOutput, MotionFocalLoss, StrengthSchedule
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, Condition, Tensors, VideoModel
 
 _PRIOR_DROPOUT = 0.5
@@ -66,7 +66,7 @@ class DiffusionObjective:
 
     model: VideoModel
     loss: MotionFocalLoss
-    over_noise: OverNoise
+    strength: StrengthSchedule
     text_dropout: float
     no_text: Tensors
     image_noise: float = 0.0
@@ -78,7 +78,7 @@ class DiffusionObjective:
         noisy = schedule.add_noise(batch.latents, draws.noise, draws.timestep)
         prediction = self.model.predict(noisy, draws.timestep, self._condition(batch, draws))
         target = schedule.target(batch.latents, draws.noise, draws.timestep)
-        scale = strength_over_noise(self.over_noise, schedule.noise_level(draws.timestep))
+        scale = self.strength(schedule.noise_level(draws.timestep), seeds.step)
         return self.loss(prediction, target, batch.motion.heat, self._generated(batch.motion.heat), scale)
 
     def _draw(self, latents: Tensor, seeds: ClipSeeds, image: Tensor | None = None) -> Draws:
