@@ -221,6 +221,15 @@ def test_heatmap_of_is_flow_in_both_directions_with_the_settings_given():
     assert not np.array_equal(heatmap_of(frames, HeatmapSettings(estimator="dis")), by_hand)
 
 
+@pytest.mark.parametrize("source", ["flow", "difference", "truth"])
+def test_a_reach_of_the_clip_lights_in_all_frames_what_moves_in_any(source):
+    clip = textured_clip(velocity=(3.0, 1.0), seed=3)
+    by_frame = heatmap_of(clip.frames, HeatmapSettings(source=source), clip.masks)
+    by_clip = heatmap_of(clip.frames, HeatmapSettings(source=source, reach="clip"), clip.masks)
+    np.testing.assert_array_equal(by_clip, np.broadcast_to(by_frame.max(axis=0), by_frame.shape))
+    assert moving_share(by_clip) > 1.5 * moving_share(by_frame)
+
+
 def test_errors_name_what_is_wrong():
     flow = np.zeros((2, 4, 4, 2), np.float32)
     with pytest.raises(ShapeError, match=r"\[2, 4, 4\]"):

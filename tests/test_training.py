@@ -625,8 +625,33 @@ def test_a_run_that_cannot_begin_leaves_no_claim(tmp_path):
     assert load_model(tmp_path / "run" / "model").card.lora == right.lora
 
 
+def test_motionfocal_brings_the_course_of_its_strength_and_both_can_be_set():
+    def courses(*overrides):
+        loss = load_config(None, overrides).loss
+        return loss.over_noise, loss.over_training
+
+    assert courses() == ("constant", "constant")
+    assert courses("loss.weighting=motionfocal") == ("rising", "fading")
+    assert courses("loss.weighting=motionfocal", "loss.over_noise=constant") == ("constant", "fading")
+    assert courses("loss.over_training=fading") == ("constant", "fading")
+
+
+def test_the_strength_of_a_step_fades_over_the_training(tmp_path):
+    """What a run adds to the weight of 1, against a run on the same clips whose strength does not fade."""
+
+    def added(course):
+        config = tiny(
+            "steps=4", "loss.weighting=motionfocal", "loss.over_noise=constant", f"loss.over_training={course}"
+        )
+        run_training(config, open_data(config), tmp_path / course, [])
+        return np.array([float(row["mean_weight"]) - 1 for row in read_jsonl(tmp_path / course / "metrics.jsonl")])
+
+    np.testing.assert_allclose(added("fading") / added("constant"), [1.0, 0.75, 0.5, 0.25], rtol=1e-5)
+
+
 IDLE = {
     "loss.over_noise has no effect": ["loss.strength=0", "loss.over_noise=rising"],
+    "loss.over_training has no effect": ["loss.weighting=none", "loss.over_training=fading"],
     "micro_batch_size is 4, more than batch_size": ["micro_batch_size=4"],
     "validation.texts has no effect on clips": ["validation.texts=3", "data.kind=folder", "data.videos=x"],
     "ema_decay": ["ema_decay=0"],
