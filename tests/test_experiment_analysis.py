@@ -332,7 +332,7 @@ def test_the_report_tells_all_and_is_the_same_again(tmp_path):
     assert files == ["contrasts.svg", "curves.svg", "figures.json", "noise.svg", "report.md"]
     assert all((first.parent / name).read_bytes() == (second.parent / name).read_bytes() for name in files)
     text = first.read_text()
-    assert "1 of 9 runs have no result yet (double, seed 1)" in text
+    assert "1 of 9 runs have no result yet (double: seed 1)" in text
     assert "| motif / double | 2 of 3 |" in text
     assert "63.1 / 36.9" in text
     assert "| paper | 10.3 / 10.7 | 34.9 / 16.4 | 32.9 / 16.4 | 18.2 / 20.8 |" in text

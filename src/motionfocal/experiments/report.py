@@ -122,7 +122,10 @@ def _report(
 
 def _missing(runs: Sequence[RunPlan], found: ExperimentAnalysis) -> Iterator[str]:
     if found.missing:
-        named = "; ".join(f"{arm}, seed {seed}" for arm, seed in found.missing)
+        seeds: dict[str, list[str]] = {}
+        for arm, seed in found.missing:
+            seeds.setdefault(arm, []).append(str(seed))
+        named = "; ".join(f"{arm}: seed{'s' * (len(of) > 1)} {', '.join(of)}" for arm, of in seeds.items())
         yield f"**Not complete:** {len(found.missing)} of {len(runs)} runs have no result yet ({named})."
 
 
