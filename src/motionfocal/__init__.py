@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from motionfocal.loss import MotionFocalLoss
+    from motionfocal.loss import MotionFocalLoss, StrengthSchedule
     from motionfocal.motion import LatentSpec, estimate_flow, motion_heatmap, pool_to_latent
     from motionfocal.video import Clip, read_clip, write_clip
 
@@ -17,6 +17,7 @@ _HOMES = {
     "Clip": "motionfocal.video",
     "LatentSpec": "motionfocal.motion",
     "MotionFocalLoss": "motionfocal.loss",
+    "StrengthSchedule": "motionfocal.loss",
     "estimate_flow": "motionfocal.motion",
     "motion_heatmap": "motionfocal.motion",
     "pool_to_latent": "motionfocal.motion",
@@ -28,6 +29,7 @@ __all__ = [
     "Clip",
     "LatentSpec",
     "MotionFocalLoss",
+    "StrengthSchedule",
     "__version__",
     "estimate_flow",
     "motion_heatmap",

@@ -131,14 +131,14 @@ class TrainingConfig(Settings):
     def _no_setting_without_effect(self) -> "TrainingConfig":
         if self.loss.weighting == "none" and self.loss.strength not in (0.0, 1.0):
             raise ValueError("loss.strength has no effect with loss.weighting='none'; leave it out")
+        if self.loss.difference == 1 and (self.loss.weighting, self.loss.strength) != ("paper", 1.0):
+            raise ValueError("loss.weighting and loss.strength have no effect with loss.difference=1; leave them out")
         courses = {name: getattr(self.loss, name) for name in ("over_noise", "over_training")}
         for name, course in courses.items():
             if course != "constant" and (self.loss.weighting == "none" or self.loss.strength == 0):
                 raise ValueError(f"loss.{name} has no effect where motion has no weight; leave it out")
             if course != "constant" and self.loss.difference == 1:
                 raise ValueError(f"loss.{name} has no effect with loss.difference=1; leave it out")
-        if self.loss.difference == 1 and (self.loss.weighting, self.loss.strength) != ("paper", 1.0):
-            raise ValueError("loss.weighting and loss.strength have no effect with loss.difference=1; leave them out")
         if self.motion.source == "truth" and isinstance(self.data, FolderData):
             raise ValueError(
                 "motion.source is 'truth', which only a world knows, and the data are clips;"
