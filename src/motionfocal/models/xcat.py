@@ -14,7 +14,6 @@ from motionfocal.errors import ShapeError
 from motionfocal.models.first_stage import FirstStage
 from motionfocal.models.protocol import ClipShape, Condition, Schedule, Tensors
 from motionfocal.models.text import LENGTH, WordEncoder, tokenize
-from motionfocal.motion.latent import LatentSpec
 
 
 class Denoiser(Protocol):
@@ -72,7 +71,7 @@ class XCatModel:
         self._first_stage, self._cell = first_stage, cell
         self.network, self.schedule, self.priors = network, schedule, priors
         self.device = torch.device("cpu")  # nothing frozen has weights: what is encoded stays where the frames are
-        self.spec = LatentSpec(channels=first_stage.channels, spatial=first_stage.spatial)
+        self.spec = first_stage.spec
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -86,6 +85,7 @@ class XCatModel:
                 f"frames of {shape.height}x{shape.width} do not fit the model:"
                 f" height and width must be multiples of {self._cell}"
             )
+        self.spec.latent_frames(shape.frames)
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoModel``."""

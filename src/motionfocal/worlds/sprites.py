@@ -61,6 +61,9 @@ class SpritesSettings(Settings):
         "still",
         description="'pan': the camera moves too, and the text says where; 'mixed': it does in half of the clips.",
     )
+    pan_path: float = Field(
+        0.2, gt=0, le=0.5, description="How far the camera goes in a clip that pans, as a share of the side."
+    )
     noise: float = Field(0.0, ge=0, le=64, description="Standard deviation of the sensor noise, in grey levels of 255.")
     still_share: float = Field(
         0.0, ge=0, le=1, description="Share of the clips in which nothing moves ('nothing moves')."
@@ -138,7 +141,7 @@ class SpritesWorld:
     @cached_property
     def _margin(self) -> int:
         """Pixels of ground beyond each side of the first frame."""
-        return int(np.ceil(_PATH * self.settings.size)) + 1 if self.settings.camera != "still" else 0
+        return int(np.ceil(self.settings.pan_path * self.settings.size)) + 1 if self.settings.camera != "still" else 0
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a ground and sprites of different colours that do not touch, each with room for every motion.
@@ -211,7 +214,8 @@ class SpritesWorld:
         for k, sprite in enumerate(scene.sprites):
             motion = action.motion if k == action.sprite else "still"
             for t in range(steps):
-                masks[k, t] = _frame_coverage(sprite, motion, action.pan, t / (steps - 1), size)
+                shift = self._pan_shift(action.pan, t)
+                masks[k, t] = _frame_coverage(sprite, motion, shift, t / (steps - 1), size)
         return masks
 
     def render(self, scene: Scene, action: Action, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
@@ -230,8 +234,13 @@ class SpritesWorld:
     def ground(self, scene: Scene, action: Action) -> NDArray[np.float32]:
         """The ground without sprites as the camera sees it, float32 ``[T,H,W,3]``."""
         size, margin = self.settings.size, self._margin
-        shifts = [_pan_shift(action.pan, t / (self.settings.frames - 1), size) for t in range(self.settings.frames)]
+        shifts = [self._pan_shift(action.pan, t) for t in range(self.settings.frames)]
         return np.stack([_window(scene.ground, margin + dy, margin + dx, size) for dx, dy in shifts])
+
+    def _pan_shift(self, pan: tuple[int, int], frame: int) -> tuple[float, float]:
+        """Where the camera stands in a frame, in pixels from its start."""
+        gone = self.settings.pan_path * self.settings.size * frame / (self.settings.frames - 1)
+        return pan[0] * gone, pan[1] * gone
 
     def first_frame(self, scene: Scene) -> NDArray[np.uint8]:
         """The picture that a model is given, uint8 ``[H,W,3]``, free of noise."""
@@ -314,8 +323,10 @@ def _apart(
             return [(float(x), float(y)) for x, y in points]
 
 
-def _frame_coverage(sprite: Sprite, motion: Motion, pan: tuple[int, int], u: float, size: int) -> NDArray[np.float32]:
-    """The sprite's share of each pixel at time u in [0, 1] of a clip, float32 ``[size,size]``."""
+def _frame_coverage(
+    sprite: Sprite, motion: Motion, camera: tuple[float, float], u: float, size: int
+) -> NDArray[np.float32]:
+    """The sprite's share of each pixel at time u in [0, 1], float32 ``[size,size]``, the camera's place in pixels."""
     x, y, radius, opacity = sprite.x, sprite.y, sprite.radius, 1.0
     path = _PATH * size
     if motion in _DIRECTIONS:
@@ -327,13 +338,7 @@ def _frame_coverage(sprite: Sprite, motion: Motion, pan: tuple[int, int], u: flo
         y -= path * np.sin(np.pi * u)
     elif motion == "vanish":
         opacity = max(0.0, 1 - 2 * u)
-    pan_x, pan_y = _pan_shift(pan, u, size)
-    return np.float32(opacity) * coverage(sprite.shape, x - pan_x, y - pan_y, radius, size)
-
-
-def _pan_shift(pan: tuple[int, int], u: float, size: int) -> tuple[float, float]:
-    """Where the camera stands at time u, in pixels from its start."""
-    return pan[0] * _PATH * size * u, pan[1] * _PATH * size * u
+    return np.float32(opacity) * coverage(sprite.shape, x - camera[0], y - camera[1], radius, size)
 
 
 def _window(ground: NDArray[np.float32], top: float, left: float, size: int) -> NDArray[np.float32]:

@@ -17,10 +17,16 @@ from motionfocal.models.xcat import XCatModel, XCatNetwork
 class Family(FamilySettings):
     """Settings of the compact family."""
 
-    encoder_fields: ClassVar = ("block",)
+    encoder_fields: ClassVar = ("block", "temporal")
 
     family: Literal["compact"] = "compact"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")
+    temporal: int = Field(
+        1,
+        ge=1,
+        description="Frames that the first stage folds into a latent frame, the first one alone: clips have"
+        " temporal * k + 1 frames where it is above 1, as those of causal video VAEs do.",
+    )
     width: int = Field(
         48, ge=16, multiple_of=16, description="Channels at the fine scale; the coarse one has twice as many."
     )
@@ -36,11 +42,11 @@ class Family(FamilySettings):
 
     def build(self, shape: ClipShape, seed: int) -> VideoModel:
         """See ``FamilySettings``."""
-        first_stage = SpaceToDepth(self.block)
+        first_stage = SpaceToDepth(self.block, self.temporal)
         priors = {name for name in (MOTION_SCORE, MOTION_MASK) if getattr(self, name)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
-            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.channels, shape))
+            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.spec.channels, shape))
         return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors))
 
     def _denoiser(self, channels: int, shape: ClipShape) -> CompactUNet:

@@ -37,7 +37,7 @@ class Family(FamilySettings):
         first_stage = SpaceToDepth(self.block)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
-            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.channels))
+            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.spec.channels))
         cell = self.block * 2 ** (len(self.widths) - 1)
         priors = frozenset(name for name in (MOTION_SCORE, MOTION_MASK) if getattr(self, name))
         return XCatModel(first_stage, network, self.schedule.build(), cell, priors)
