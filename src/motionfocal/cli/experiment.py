@@ -4,12 +4,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.experiments.cluster import run_on_ray
 from motionfocal.experiments.plan import ExperimentPlan, RunPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
 from motionfocal.experiments.report import write_experiment_report
@@ -34,15 +36,20 @@ def _opened(files: Sequence[Path], out: Path | None) -> list[Opened]:
     return [Opened(file, plan, tuple(plan.runs(file.parent)), out or file.parent) for file, plan in plans]
 
 
-def run_all(files: Sequence[Path], out: Path | None, jobs: int | None) -> None:
-    """Carry out what is pending of all files, file by file."""
+def run_all(
+    files: Sequence[Path], out: Path | None, jobs: int | None, engine: Literal["local", "ray"], address: str | None
+) -> None:
+    """Carry out what is pending of all files, file by file, on this machine or on a Ray cluster."""
     failures: list[str] = []
     for opened in _opened(files, out):
         pending = Pending.of(opened.runs, opened.out)
         console.print(f"{opened.plan.name}: {pending.done} runs are done, {len(pending.runs)} to do")
         with progress_bar() as progress:
             bars = _Bars(progress, pending, opened.out)
-            failed = run_side_by_side(pending.runs, opened.out, jobs or os.cpu_count() or 1, bars.update)
+            if engine == "ray":
+                failed = run_on_ray(pending.runs, opened.out, address, bars.count)
+            else:
+                failed = run_side_by_side(pending.runs, opened.out, jobs or os.cpu_count() or 1, bars.update)
         failures += [f"{run.run.arm}, seed {run.run.seed}: {run.reason}" for run in failed]
     list_failures("runs", failures)
     if failures:
@@ -71,7 +78,11 @@ class _Bars:
                 self._bars[key] = self._progress.add_task(title, total=run.config.steps, note="")
             done, note = _progress_of(run, self._out)
             self._progress.update(self._bars[key], completed=done, note=note)
-        self._progress.update(self._all, completed=len(self._seen) - len(at_work))
+        self.count(len(self._seen) - len(at_work))
+
+    def count(self, ended: int) -> None:
+        """So many runs have ended."""
+        self._progress.update(self._all, completed=ended)
 
 
 def _progress_of(run: RunPlan, out: Path) -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """The verbs of ``motionfocal experiment``; light, as ``motionfocal --help`` reads them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,16 @@ def run(
     files: File,
     out: Out = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster: host:port, ray://host:port, or auto; unset, $RAY_ADDRESS, or else one is started"
+            " on this machine."
+        ),
+    ] = None,
 ) -> None:
     """Carry out the runs that have no result yet. Killed at any moment, the same command goes on.
 
@@ -32,7 +42,13 @@ def run(
     """
     from motionfocal.cli.experiment import run_all
 
-    run_all(files, out, jobs)
+    if engine == "ray" and jobs is not None:
+        raise typer.BadParameter(
+            "Ray runs as many side by side as its cluster has cores; leave it out", param_hint="--jobs"
+        )
+    if engine == "local" and address is not None:
+        raise typer.BadParameter("is that of a Ray cluster; give --engine ray with it", param_hint="--address")
+    run_all(files, out, jobs, engine, address)
 
 
 @experiment_app.command()
