@@ -279,8 +279,9 @@ def test_other_sizes_and_lengths(size: int) -> None:
         assert not oracle.measure(frozen, item).followed
 
 
-def test_pan_must_be_followed_too() -> None:
-    world = SpritesWorld(SpritesSettings(camera="pan"))
+@pytest.mark.parametrize("path", [0.1, 0.2, 0.4])
+def test_pan_must_be_followed_too(path: float) -> None:
+    world = SpritesWorld(SpritesSettings(camera="pan", pan_path=path))
     oracle = SpritesOracle(world)
     for item in world.items(3, 1, seed=1):
         dx, dy = item.action.pan
@@ -291,6 +292,16 @@ def test_pan_must_be_followed_too() -> None:
             assert not seen.followed
             assert true.score > seen.score
             assert seen.ground_error > 5 * true.ground_error
+
+
+@pytest.mark.parametrize("camera", ["still", "pan"])
+def test_stripes_are_judged_like_any_ground(camera: str) -> None:
+    world = SpritesWorld(SpritesSettings.model_validate({"ground": "stripes", "camera": camera}))
+    oracle = SpritesOracle(world)
+    for item in world.items(6, 3, seed=0):
+        assert oracle.measure(world.render(item.scene, item.action), item).followed, item.id
+        frozen = world.first_frame(item.scene)[None].repeat(8, 0)
+        assert not oracle.measure(frozen, item).followed, item.id
 
 
 def test_nothing_moves() -> None:

@@ -204,6 +204,29 @@ def test_pan_moves_ground_and_sprites_together() -> None:
         assert np.abs(after - before).max() <= 1
 
 
+def test_a_pan_goes_as_far_as_it_is_told() -> None:
+    near, far = (world(size=40, frames=9, camera="pan", pan_path=path) for path in (0.1, 0.3))  # 4 and 12 pixels
+    scene = far.scene(np.random.default_rng(2))
+    cut = Scene(scene.ground[8:-8, 8:-8], scene.sprites)  # the smaller margin
+    for pan in STEPS.values():
+        whole, third = Action(0, "still", pan), far.ground(scene, Action(0, "still", pan))
+        np.testing.assert_allclose(near.ground(cut, whole)[[3, 6]], third[[1, 2]], atol=1e-3)
+        x, y = pan
+        shown = np.roll(far.ground(scene, Action(0, "still"))[0], (-12 * y, -12 * x), axis=(0, 1))
+        np.testing.assert_array_equal(third[-1][12:-12, 12:-12], shown[12:-12, 12:-12])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stripes_are_waves_of_one_direction_as_strong_as_the_texture(seed: int) -> None:
+    ground = world(size=64, ground="stripes").scene(np.random.default_rng(seed)).ground.mean(-1)
+    textures = [world(size=64).scene(np.random.default_rng(n)).ground.mean(-1).std() for n in range(20)]
+    assert ground.std() == pytest.approx(np.mean(textures), rel=0.2)
+    power = np.abs(np.fft.rfft2(ground - ground.mean()))
+    strongest = np.unravel_index(power.argmax(), power.shape)
+    frequency = np.hypot(np.fft.fftfreq(64)[strongest[0]], np.fft.rfftfreq(64)[strongest[1]])
+    assert 1 / 9 < frequency < 1 / 3.5
+
+
 def test_fractional_pan_blends_neighbours() -> None:
     here = world(size=40, frames=17, camera="pan")  # half a pixel a step
     scene = here.scene(np.random.default_rng(2))

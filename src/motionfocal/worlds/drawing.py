@@ -1,7 +1,12 @@
 """How the sprites world draws: colours, shapes with soft edges, and a textured ground."""
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+
+Ground = Literal["texture", "stripes"]
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (230, 40, 40),
@@ -46,8 +51,30 @@ def textured_ground(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
         weight * _smooth_noise(rng, size, cells)
         for weight, cells in ((18.0, size // 8), (12.0, size // 4), (8.0, size // 2))
     )
-    tint = rng.uniform(-12, 12, 3)
-    return (base + np.asarray(texture)[..., None] + tint).astype(np.float32)
+    return _tinted(rng, base + np.asarray(texture))
+
+
+def striped_ground(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Grey, lightly tinted stripes, 4 to 8 pixels apart and of any direction, float32 ``[size,size,3]``.
+
+    They vary as much as ``textured_ground`` does, by about 15 grey levels.
+    """
+    base, angle, period, phase = rng.uniform((95, 0, 4, 0), (155, np.pi, 8, 2 * np.pi))
+    y, x = np.mgrid[:size, :size]
+    wave = np.sin(2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle)) + phase)
+    return _tinted(rng, base + 15 * np.sqrt(2) * wave)
+
+
+GROUNDS: Mapping[Ground, Callable[[np.random.Generator, int], NDArray[np.float32]]] = {
+    "texture": textured_ground,
+    "stripes": striped_ground,
+}
+"""How each kind of ground is drawn."""
+
+
+def _tinted(rng: np.random.Generator, grey: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Grey levels ``[size,size]`` as nearly grey colours."""
+    return (grey[..., None] + rng.uniform(-12, 12, 3)).astype(np.float32)
 
 
 def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from motionfocal.errors import ConfigError
 from motionfocal.settings import Settings
-from motionfocal.worlds.drawing import COLOURS, SHAPES, coverage, textured_ground
+from motionfocal.worlds.drawing import COLOURS, GROUNDS, SHAPES, Ground, coverage
 
 Motion = Literal["left", "right", "up", "down", "grow", "shrink", "jump", "vanish", "still"]
 
@@ -56,6 +56,9 @@ class SpritesSettings(Settings):
         ge=0.03,
         le=0.12,
         description="Radius of a sprite, as a share of the side; a circle covers pi r^2 of the area.",
+    )
+    ground: Ground = Field(
+        "texture", description="What the sprites stand on: a 'texture' of three scales, or 'stripes' of any direction."
     )
     camera: Literal["still", "pan", "mixed"] = Field(
         "still",
@@ -158,7 +161,7 @@ class SpritesWorld:
                 for colour, (x, y) in zip(colours, centres, strict=True)
             )
             if not _touch(sprites, size):
-                return Scene(textured_ground(rng, size + 2 * self._margin), sprites)
+                return Scene(GROUNDS[self.settings.ground](rng, size + 2 * self._margin), sprites)
 
     def action(
         self, scene: Scene, rng: np.random.Generator, combinations: Literal["train", "held_out", "any"] = "any"
