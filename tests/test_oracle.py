@@ -279,7 +279,7 @@ def test_other_sizes_and_lengths(size: int) -> None:
         assert not oracle.measure(frozen, item).followed
 
 
-@pytest.mark.parametrize("path", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("path", [0.04, 0.1, 0.2, 0.4])
 def test_pan_must_be_followed_too(path: float) -> None:
     world = SpritesWorld(SpritesSettings(camera="pan", pan_path=path))
     oracle = SpritesOracle(world)
@@ -290,6 +290,7 @@ def test_pan_must_be_followed_too(path: float) -> None:
             astray = Action(item.action.sprite, item.action.motion, pan)
             seen = oracle.measure(world.render(item.scene, astray), item)
             assert not seen.followed
+            assert not seen.right_camera
             assert true.score > seen.score
             assert seen.ground_error > 5 * true.ground_error
 

@@ -35,8 +35,9 @@ class Asked(Settings):
 
     def measurements(self) -> list[Measurement]:
         """Back to measurements, in the order of the items."""
-        rows = zip(*(self.columns[key] for key in _FIELDS), strict=True)
-        named = [{key: math.nan if v is None else v for key, v in zip(_FIELDS, row, strict=True)} for row in rows]
+        keys = [key for key in _FIELDS if key in self.columns]  # a result may be older than a field with a default
+        rows = zip(*(self.columns[key] for key in keys), strict=True)
+        named = [{key: math.nan if v is None else v for key, v in zip(keys, row, strict=True)} for row in rows]
         return _MEASUREMENTS.validate_python(named)
 
     @property

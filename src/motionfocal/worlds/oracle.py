@@ -5,7 +5,7 @@ follow from its pixels. The same measurement of the rendered truth says what sho
 edge effects included, so that no threshold has to know about them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,9 @@ class Measurement:
     first_frame_error: float
     artefacts: float
     """Mean colour error of what neither ground nor sprites explain."""
+    right_camera: bool = True
+    """Of a camera that stands still and one that pans in any direction, the asked one shows the ground that was seen.
+    A world whose camera never pans has no other."""
 
     @property
     def undamaged(self) -> bool:
@@ -58,10 +61,12 @@ class Measurement:
 
     @property
     def followed(self) -> bool:
-        """The verdict: the right sprite did the right thing, all the way and not too far, and nothing was damaged."""
+        """The verdict: the right sprite did the right thing, all the way and not too far, the camera went where it
+        should, and nothing was damaged.
+        """
         enough = self.seen_motion == "still" or RATIO_RANGE[0] <= self.displacement_ratio <= RATIO_RANGE[1]
         smooth = self.seen_motion == "still" or self.agreement >= AGREEMENT_MINIMUM
-        return self.right_sprite and self.right_motion and enough and smooth and self.undamaged
+        return self.right_sprite and self.right_motion and self.right_camera and enough and smooth and self.undamaged
 
     @property
     def score(self) -> float:
@@ -103,7 +108,7 @@ class SpritesOracle:
         others = [_rms(seen[k] - ideal[k]) for k in range(len(scene.sprites)) if k != asked.sprite]
         others_deviation = max(others, default=0.0)
         nearest = self._nearest_motion(seen[asked.sprite], rest[asked.sprite], scene, asked)
-        ground_error = self._ground_error(frames, explained, scene, asked)
+        ground_error, right_camera = self._against_grounds(frames, explained, scene, asked)
         moves = asked.motion != "still"
         return Measurement(
             right_sprite=others_deviation <= OTHERS_TOLERANCE
@@ -116,6 +121,7 @@ class SpritesOracle:
             ground_error=ground_error,
             first_frame_error=float(np.abs(frames[0].astype(np.float32) - truth[0]).mean()),
             artefacts=float(explained.residual.mean()),
+            right_camera=right_camera,
         )
 
     def _still(self, scene: Scene, asked: Action) -> NDArray[np.uint8]:
@@ -155,11 +161,20 @@ class SpritesOracle:
 
         return min(candidates, key=distance)
 
-    def _ground_error(self, frames: NDArray[np.uint8], explained: _Explanation, scene: Scene, asked: Action) -> float:
-        """Mean error where neither the truth nor the clip shows a sprite."""
+    def _against_grounds(
+        self, frames: NDArray[np.uint8], explained: _Explanation, scene: Scene, asked: Action
+    ) -> tuple[float, bool]:
+        """Mean error where neither the truth nor the clip shows a sprite, and whether no other camera has a smaller."""
         bare = (self.world.masks(scene, asked).max(0) == 0) & (explained.owner < 0)
-        error = np.abs(frames.astype(np.float32) - self.world.ground(scene, asked)).mean(-1)
-        return float(error[bare].mean()) if bare.any() else 255.0
+        if not bare.any():
+            return 255.0, False
+        seen = frames[bare].astype(np.float32)
+
+        def error(pan: tuple[int, int]) -> float:
+            return float(np.abs(seen - self.world.ground(scene, replace(asked, pan=pan))[bare]).mean())
+
+        others = [pan for pan in self.world.cameras if pan != asked.pan]
+        return (own := error(asked.pan)), all(own <= error(pan) for pan in others)
 
 
 def reasons_for(preferred: Measurement, other: Measurement) -> tuple[Reason, ...]:

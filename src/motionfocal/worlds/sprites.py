@@ -146,6 +146,12 @@ class SpritesWorld:
         """Pixels of ground beyond each side of the first frame."""
         return int(np.ceil(self.settings.pan_path * self.settings.size)) + 1 if self.settings.camera != "still" else 0
 
+    @property
+    def cameras(self) -> tuple[tuple[int, int], ...]:
+        """Where a camera may go: nowhere, and where it may pan at all, in each direction."""
+        pans = () if self.settings.camera == "still" else tuple(_DIRECTIONS.values())
+        return (0, 0), *((int(dx), int(dy)) for dx, dy in pans)
+
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a ground and sprites of different colours that do not touch, each with room for every motion.
 
