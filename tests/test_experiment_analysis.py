@@ -395,3 +395,19 @@ def test_signs_and_missing_ends_are_shown():
     alike = replace(row.difference.interval, estimate=0.0, low=math.nan, high=math.nan)
     shown = contrasts_table([replace(row, difference=replace(row.difference, interval=alike, p_holm=1.0))], 3)
     assert "| 0.0 | 1.000 |" in shown
+
+
+def test_the_camera_has_a_column_where_it_may_be_wrong():
+    """And results that are older than the figure are read as those of a camera that never pans."""
+    plan, rng = planned(), np.random.default_rng(0)
+    runs = plan.runs(Path())
+    results = {(run.arm, run.seed): made_up(run, rng) for run in runs}
+    assert "Right camera" not in arms_table(analyze_experiment(plan, runs, results).arms, 3)
+    old = results["motif", 0]
+    columns = {key: values for key, values in old.worlds["own"].columns.items() if key != "right_camera"}
+    assert all(seen.right_camera for seen in Asked(items=ITEMS, columns=columns).measurements())
+    panned = Asked(items=ITEMS, columns=columns | {"right_camera": (False, *[True] * (len(ITEMS) - 1))})
+    results["motif", 0] = old.model_copy(update={"worlds": old.worlds | {"own": panned}})
+    rows = analyze_experiment(plan, runs, results).arms
+    assert "Right camera" in arms_table([row for row in rows if row.world == "own"], 3)
+    assert "Right camera" not in arms_table([row for row in rows if row.world == "crowded"], 3)

@@ -22,7 +22,7 @@ from motionfocal.study.analysis.twoway import two_way_mean, two_way_t_mean, two_
 from motionfocal.study.protocol import REASONS
 from motionfocal.worlds.oracle import Measurement, Reason, reasons_for
 
-SHARES = ("followed", "agreement")
+SHARES = ("followed", "right_camera", "agreement")
 ERRORS = ("ground_error", "first_frame_error", "others_deviation")
 """Figures of a clip: in [0, 1], and without an upper bound (grey levels of 255 twice, then sprite diameters)."""
 

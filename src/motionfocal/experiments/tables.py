@@ -25,6 +25,7 @@ from motionfocal.worlds.oracle import Reason
 
 TITLES = {
     "followed": "Followed, %",
+    "right_camera": "Right camera, %",
     "agreement": "Agreement, %",
     "ground_error": "Ground error, grey levels",
     "first_frame_error": "First frame error, grey levels",
@@ -34,8 +35,9 @@ TITLES = {
 
 
 def arms_table(rows: Sequence[ArmRow], seeds: int) -> str:
-    """All arms in one world; ``seeds`` is how many the plan has."""
-    figures = (*SHARES, *ERRORS)
+    """All arms in one world; ``seeds`` is how many the plan has. Of a camera that never pans nothing is told."""
+    pans = any(row.figures["right_camera"].estimate < 1 for row in rows if row.figures)
+    figures = [name for name in (*SHARES, *ERRORS) if pans or name != "right_camera"]
     return markdown(
         ["Arm", "Seeds", *(TITLES[name] for name in figures)],
         [[row.arm, _of(row.seeds, seeds), *(_figure(row, name) for name in figures)] for row in rows],
