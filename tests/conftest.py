@@ -85,3 +85,17 @@ def browser() -> Iterator["Browser"]:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """A real Ray cluster on this machine: a head without cores, and two nodes with one each."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'motionfocal[ray]'")
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_worker_niceness"] = "0"  # else the tests beside it starve its workers
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()

@@ -17,6 +17,7 @@ from motionfocal.data import prepare as preparing
 from motionfocal.data.cache import CacheSource, CacheSpec
 from motionfocal.data.plan import plan
 from motionfocal.data.prepare import prepare
+from motionfocal.engine import Local
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.motion.heatmap import HeatmapSettings
@@ -260,7 +261,7 @@ def test_workers_make_the_same_files(folder, tmp_path):
     (folder / "bad.mp4").write_text("bad")
     table_of(folder / "metadata.csv", ["0.mp4", "bad.mp4", "1.mp4", "2.mp4"])
     for workers in (0, 2):
-        report = prepare(cache_spec(folder, cache=tmp_path / str(workers)), CountingEncoder(), workers=workers)
+        report = prepare(cache_spec(folder, cache=tmp_path / str(workers)), CountingEncoder(), engine=Local(workers))
         assert len(report.rejected) == 1
     assert files_of(tmp_path / "0") == files_of(tmp_path / "2")
 

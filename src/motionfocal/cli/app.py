@@ -8,7 +8,9 @@ import typer
 
 from motionfocal.cli.experiment_app import experiment_app
 from motionfocal.cli.gallery_app import gallery_app
+from motionfocal.cli.options import Address, Engine
 from motionfocal.cli.study_app import study_app
+from motionfocal.engine import engine_of
 
 app = typer.Typer(
     name="motionfocal",
@@ -99,15 +101,18 @@ def prepare(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Encode clips and texts and measure motion once, so that training only reads. Killed at any moment, it goes on.
 
     The cache (data.cache in the config) holds latents, text embeddings and heatmaps apart: another heatmap encodes no
-    clip anew. A clip that cannot be used is listed at the end and the others go on; the exit code is then 1.
+    clip anew. A clip that cannot be used is listed at the end and the others go on; the exit code is then 1. On a Ray
+    cluster clips are read and their motion is measured there; this process encodes them.
     """
     from motionfocal.cli.prepare import run
 
-    run(config, overrides or [], dry_run, shard)
+    run(config, overrides or [], dry_run, shard, engine, address)
 
 
 @app.command()
@@ -277,7 +282,11 @@ def metrics(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Measure part I of N; then once without, to put them together.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that measure at once; 0: this one.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that measure at once; unset or 0, this one.")
+    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Measure clips: every clip is decoded once for all metrics, every value kept by content and never computed twice.
 
@@ -287,7 +296,7 @@ def metrics(
     """
     from motionfocal.cli.metrics import run
 
-    run(galleries, benchmark, metric_set, out, shard, workers)
+    run(galleries, benchmark, metric_set, out, shard=shard, engine=engine_of(engine, workers, address))
 
 
 @app.command()

@@ -1,9 +1,12 @@
 """The verbs of ``motionfocal experiment``; light, as ``motionfocal --help`` reads them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from motionfocal.cli.options import Address, Engine
+from motionfocal.engine import require_fitting
 
 experiment_app = typer.Typer(
     no_args_is_help=True,
@@ -24,16 +27,8 @@ def run(
     files: File,
     out: Out = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the Ray cluster: host:port, ray://host:port, or auto; unset, $RAY_ADDRESS, or else one is started"
-            " on this machine."
-        ),
-    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Carry out the runs that have no result yet. Killed at any moment, the same command goes on.
 
@@ -42,12 +37,7 @@ def run(
     """
     from motionfocal.cli.experiment import run_all
 
-    if engine == "ray" and jobs is not None:
-        raise typer.BadParameter(
-            "Ray runs as many side by side as its cluster has cores; leave it out", param_hint="--jobs"
-        )
-    if engine == "local" and address is not None:
-        raise typer.BadParameter("is that of a Ray cluster; give --engine ray with it", param_hint="--address")
+    require_fitting(engine, jobs, address)
     run_all(files, out, jobs, engine, address)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.engine import HERE, Engine
 from motionfocal.errors import ConfigError, UnavailableError
 from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery
@@ -41,7 +42,13 @@ def run_distance(galleries: Sequence[Path], reference: Path, least: int | None) 
 
 
 def run(
-    galleries: Sequence[Path], benchmark: str | None, metric_set: str, out: Path, shard: str | None, workers: int
+    galleries: Sequence[Path],
+    benchmark: str | None,
+    metric_set: str,
+    out: Path,
+    *,
+    shard: str | None = None,
+    engine: Engine = HERE,
 ) -> None:
     """Measure what the results lack and print the table; the exit code is 1 when a clip could not be measured."""
     if out.suffix != ".json":
@@ -56,7 +63,7 @@ def run(
     with progress_bar() as progress:
         task = progress.add_task("measuring", total=len(mine), note="")
         failures = measure(
-            mine, store, workers=workers, progress=lambda done, total: progress.update(task, completed=done)
+            mine, store, engine=engine, progress=lambda done, total: progress.update(task, completed=done)
         )
     if part == WHOLE:
         _conclude(jobs, store, failures, out)

@@ -15,6 +15,7 @@ from motionfocal.data.cache_folder import KINDS
 from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData, Rejected
+from motionfocal.engine import EngineName, engine_of
 from motionfocal.errors import ConfigError
 from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
@@ -26,9 +27,12 @@ from motionfocal.training.need import Need, training_need
 from motionfocal.training.run import cache_spec, frozen_model
 
 
-def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None) -> None:
+def run(
+    config: str, overrides: Sequence[str], dry_run: bool, shard: str | None, name: EngineName, address: str | None
+) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
     resolved = load_config(config_file(config), overrides)
+    engine = engine_of(name, resolved.workers or None, address)
     part = WHOLE if shard is None else Shard.parse(shard)
     if not isinstance(resolved.data, FolderData):
         raise ConfigError(
@@ -45,7 +49,7 @@ def run(config: str, overrides: Sequence[str], dry_run: bool, shard: str | None)
         if dry_run:
             planned = plan(spec, model().blank, shard=part, progress=bars)
         else:
-            report = prepare(spec, model, device=device, shard=part, workers=resolved.workers, progress=bars)
+            report = prepare(spec, model, device=device, shard=part, engine=engine, progress=bars)
     if dry_run:
         show_plan(planned)
         if planned.buckets:

@@ -9,17 +9,17 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from motionfocal.data.cache import CachedWindow, CacheSpec, Stock, take_stock
 from motionfocal.data.cache_folder import KINDS, CacheWriter, FileFacts, Kind
 from motionfocal.data.files import Stamp, VideoFile
 from motionfocal.data.manifest import Caption
 from motionfocal.data.sources import Rejected, look_at, read_window
+from motionfocal.engine import HERE, Engine, Lost
 from motionfocal.errors import MediaError, ShapeError
 from motionfocal.jsonl import Row
 from motionfocal.models.protocol import Tensors, VideoModel
-from motionfocal.motion import motion_of, moving_share, pool_to_latent
+from motionfocal.motion import HeatmapSettings, LatentSpec, motion_of, moving_share, pool_to_latent
 from motionfocal.shard import WHOLE, Shard
 from motionfocal.video import Frames
 
@@ -48,14 +48,14 @@ def prepare(
     *,
     device: torch.device | str = "cpu",
     shard: Shard = WHOLE,
-    workers: int = 0,
+    engine: Engine = HERE,
     progress: Progress = silent,
 ) -> Report:
     """Make what a cache lacks. Killed at any moment, the same call goes on, and the clip in hand is all that is lost.
 
-    ``model`` is called when there is first something to encode; its frozen parts work on ``device``. ``workers``
-    processes read clips and measure their motion ahead of it (0: none). A clip that cannot be used is reported, tried
-    again by the next call, and the others go on.
+    ``model`` is called when there is first something to encode; its frozen parts work on ``device``. The ``engine``
+    reads clips and measures their motion ahead of it. A clip that cannot be used is reported, tried again by the next
+    call, and the others go on.
 
     Raises:
         ManifestError: the table or the shards are wrong.
@@ -70,11 +70,13 @@ def prepare(
         stock = take_stock(spec, captions, files)
         run = _Run(stock, writer, model, torch.device(device))
         run.encode_text("")
-        todo = [window for window in stock.windows if run.has_work(window)]
-        kept, total = len(stock.windows) - len(todo), len(stock.windows)
-        for done, read in enumerate(_read_ahead(_Windows(stock, todo), min(workers, len(todo)))):
-            run.finish(todo[done], read)
-            progress("preparing windows", kept + done + 1, total)
+        todo = [_Task.of(window, stock) for window in stock.windows if run.has_work(window)]
+        done, total = len(stock.windows) - len(todo), len(stock.windows)
+        reader = _Reader(spec.motion, spec.latent)
+        for task, read in zip(todo, engine.map(reader, todo), strict=True):
+            run.finish(task.window, _Read(failure=read.reason) if isinstance(read, Lost) else read)
+            done += 1
+            progress("preparing windows", done, total)
         return run.report(time.perf_counter() - started)
 
 
@@ -115,47 +117,48 @@ class _Read:
     failure: str = ""
 
 
-class _Windows(Dataset[_Read]):
-    """Reads windows and measures their motion."""
+@dataclass(frozen=True)
+class _Task:
+    """A window, and what the cache lacks of it."""
 
-    def __init__(self, stock: Stock, todo: Sequence[CachedWindow]) -> None:
-        self._motion, self._latent, self._todo = stock.spec.motion, stock.spec.latent, todo
-        self._lacks = [(stock.lacks(window, "latents"), stock.lacks(window, "heatmaps")) for window in todo]
+    window: CachedWindow
+    latents: bool
+    heatmap: bool
 
-    def __len__(self) -> int:
-        return len(self._todo)
+    @classmethod
+    def of(cls, window: CachedWindow, stock: Stock) -> "_Task":
+        return cls(window, stock.lacks(window, "latents"), stock.lacks(window, "heatmaps"))
 
-    def __getitem__(self, index: int) -> _Read:
-        window, (latents, heatmap) = self._todo[index], self._lacks[index]
-        if not latents and not heatmap:
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads a window and measures its motion."""
+
+    motion: HeatmapSettings
+    latent: LatentSpec
+
+    def __call__(self, task: _Task) -> _Read:
+        if not task.latents and not task.heatmap:
             return _Read()
+        video = task.window.caption.video
         try:
-            frames = read_window(window.caption.video, window.window).frames
+            frames = read_window(video, task.window.window).frames
         except MediaError as error:
             return _Read(failure=str(error))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            motion = self._measure(frames) if heatmap else None
-        notes = tuple(f"{window.caption.video}: {warning.message}" for warning in caught)
-        return _Read(torch.from_numpy(frames) if latents else None, motion, notes)
+            motion = self._measure(frames) if task.heatmap else None
+        notes = tuple(f"{video}: {warning.message}" for warning in caught)
+        return _Read(torch.from_numpy(frames) if task.latents else None, motion, notes)
 
     def _measure(self, frames: Frames) -> Tensors:
-        motion = motion_of(frames, self._motion)
-        pooled = pool_to_latent(motion.heat, self._latent)
+        motion = motion_of(frames, self.motion)
+        pooled = pool_to_latent(motion.heat, self.latent)
         return {
             "heat": (255 * pooled).round().to(torch.uint8),
             "score": torch.tensor(motion.score),
             "moving_share": torch.tensor(moving_share(motion.heat)),
         }
-
-
-def _read_ahead(windows: _Windows, workers: int) -> DataLoader[_Read]:
-    """The windows in order, read by ``workers`` processes (0: by this one, when each is asked for)."""
-    return DataLoader(windows, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
-
-
-def _as_it_is(read: _Read | Sequence[_Read]) -> _Read | Sequence[_Read]:
-    return read
 
 
 class _Run:

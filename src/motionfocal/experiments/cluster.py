@@ -1,24 +1,15 @@
 """Runs on a Ray cluster: each is a task of its own, its result travels back, and no disc needs to be shared."""
 
-import importlib
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from motionfocal.errors import UnavailableError
+from motionfocal.engine import LIVES, connect, last_line
 from motionfocal.experiments.plan import RunPlan
 from motionfocal.experiments.pool import FailedRun
 from motionfocal.experiments.result import RunResult, save_result
 from motionfocal.experiments.work import carry_out
-
-_LIVES = 3
-"""How often a run is begun again, perhaps elsewhere, when its worker or its node is lost."""
-
-_PATIENCE = 10.0
-"""Seconds within which a cluster's address must answer."""
 
 
 def run_on_ray(
@@ -35,9 +26,9 @@ def run_on_ray(
     Raises:
         UnavailableError: Ray is not installed, or there is no cluster at the address.
     """
-    ray = _connected(address)
+    ray = connect(address)
     try:
-        work = ray.remote(max_retries=_LIVES)(_work)
+        work = ray.remote(max_retries=LIVES)(_work)
         waiting = {work.options(num_cpus=run.config.threads or 1).remote(run): run for run in runs}
         failed: list[FailedRun] = []
         while waiting:
@@ -47,32 +38,11 @@ def run_on_ray(
                 try:
                     save_result(out, RunResult.model_validate_json(ray.get(reference)))
                 except ray.exceptions.RayError as error:
-                    failed.append(FailedRun(run, _last_line(error)))
+                    failed.append(FailedRun(run, last_line(error)))
             watch(len(runs) - len(waiting))
         return failed
     finally:
         ray.shutdown()
-
-
-def _connected(address: str | None) -> Any:  # noqa: ANN401 - a module without types
-    """Ray, connected."""
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError as error:
-        raise UnavailableError("the engine ray needs Ray: pip install 'motionfocal[ray]'") from error
-    try:
-        _listens(address)
-        ray.init(address=address, logging_level="warning", log_to_driver=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UnavailableError(f"no Ray cluster at {address or 'this machine'}: {_last_line(error)}") from error
-    return ray
-
-
-def _listens(address: str | None) -> None:
-    """Raise OSError when nothing answers at ``host:port``: Ray itself tries for minutes, then ends the process."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def scratch_of(run: RunPlan) -> Path:
@@ -85,7 +55,3 @@ def _work(run: RunPlan) -> str:
     result = carry_out(run, scratch_of(run))
     shutil.rmtree(scratch_of(run), ignore_errors=True)
     return result.model_dump_json()
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

@@ -3,10 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
-import torch
-from torch.utils.data import DataLoader, Dataset
-
+from motionfocal.engine import HERE, Engine, Lost
 from motionfocal.errors import AnswerError, ManifestError, MediaError, ShapeError
 from motionfocal.metrics.clips import ClipFrames
 from motionfocal.metrics.frame import Frame
@@ -54,18 +51,23 @@ def keys_of(job: Job) -> dict[str, str]:
 
 
 def measure(
-    jobs: Sequence[Job], store: SampleStore, *, workers: int = 0, progress: Progress = lambda done, total: None
+    jobs: Sequence[Job],
+    store: SampleStore,
+    *,
+    engine: Engine = HERE,
+    progress: Progress = lambda done, total: None,
 ) -> list[Failure]:
     """Measure what the store lacks, in the order of the jobs; the clips that could not be measured, and why.
 
-    ``workers`` processes measure (0: this one). Raises UnavailableError when a metric needs what is not here.
+    Raises UnavailableError when a metric needs what is not here.
     """
     todo, failures = _lacking(jobs, store)
     done = len(jobs) - len(todo)
     progress(done, len(jobs))
-    for (job, keys), values in zip(todo, _measured([job for job, _ in todo], workers), strict=True):
-        if isinstance(values, str):
-            failures.append(Failure(job.sample.model, job.sample.item.id, values))
+    for (job, keys), values in zip(todo, engine.map(_tried, [job for job, _ in todo]), strict=True):
+        if isinstance(values, str | Lost):
+            reason = values.reason if isinstance(values, Lost) else values
+            failures.append(Failure(job.sample.model, job.sample.item.id, reason))
         else:
             for metric, found in values.items():
                 store.add(keys[metric], found)
@@ -93,21 +95,12 @@ def _lacking(jobs: Sequence[Job], store: SampleStore) -> tuple[list[tuple[Job, M
     return todo, failures
 
 
-class _Jobs(Dataset["dict[str, Values] | str"]):
+def _tried(job: Job) -> dict[str, Values] | str:
     """Values by metric, or why there are none."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._jobs = jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, index: int) -> dict[str, Values] | str:
-        job = self._jobs[index]
-        try:
-            return watch(job)
-        except _OF_A_CLIP as error:
-            return str(error)
+    try:
+        return watch(job)
+    except _OF_A_CLIP as error:
+        return str(error)
 
 
 def watch(job: Job) -> dict[str, Values]:
@@ -125,21 +118,3 @@ def frames_of(clip: ClipFrames) -> Iterator[Frame]:
     for index, image in enumerate(clip.frames()):
         previous = Frame(index, image, previous)
         yield previous
-
-
-def _measured(jobs: Sequence[Job], workers: int) -> Iterator[dict[str, Values] | str]:
-    """In the order of the jobs. Workers are single-threaded: they are as many as there are cores to use."""
-    workers = min(workers, len(jobs))
-    loader = DataLoader(
-        _Jobs(jobs), batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=_one_thread
-    )
-    return iter(loader)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _as_it_is(values: object) -> object:
-    return values

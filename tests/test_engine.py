@@ -1,0 +1,155 @@
+"""Where work is done: in this process, in others, on a real Ray cluster of two nodes; the results are the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from motionfocal.data.prepare import prepare
+from motionfocal.engine import HERE, Local, Lost, RayCluster, engine_of
+from motionfocal.errors import ConfigError, MediaError, UnavailableError
+from motionfocal.metrics.engine import measure
+from motionfocal.metrics.references import jobs_of
+from motionfocal.metrics.sets import metrics_of
+from motionfocal.metrics.store import SampleStore
+
+from .clips import CountingEncoder, cache_spec, files_of, write_clips, write_table
+from .test_metrics_engine import bench, galleries  # noqa: F401 - fixtures
+
+ENGINES = ["here", "processes", "ray"]
+
+
+@pytest.fixture
+def engine(request):
+    if request.param == "ray":
+        cloudpickle = pytest.importorskip("ray", reason="Ray is not installed").cloudpickle
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no node has the tests
+        return RayCluster(request.getfixturevalue("ray_address"))
+    return HERE if request.param == "here" else Local(2)
+
+
+class Square:
+    """Work that loads something once a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.loaded = folder, False
+
+    def __call__(self, number: int) -> int:
+        if not self.loaded:
+            self.loaded = True
+            (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        time.sleep(0.01 * (number % 3))
+        return number * number
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_results_come_in_the_order_of_the_items(engine, tmp_path):
+    assert list(engine.map(Square(tmp_path), range(40))) == [n * n for n in range(40)]
+    assert 1 <= len(list(tmp_path.iterdir())) <= 2, "what is loaded is kept by its worker"
+    assert list(engine.map(Square(tmp_path), [])) == []
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise MediaError("the third is bad")
+    return number
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_what_work_raises_is_raised(engine):
+    results = engine.map(refuse, range(6))
+    with pytest.raises(MediaError, match="the third is bad"):
+        list(results)
+
+
+class Deadly:
+    """Work on 5 ends its process, always or the first time."""
+
+    def __init__(self, folder: Path, *, always: bool) -> None:
+        self.folder, self.always = folder, always
+
+    def __call__(self, number: int) -> int:
+        if number == 5 and (self.always or not (self.folder / "died").exists()):
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_a_worker_that_dies_once_costs_nothing(engine, tmp_path):
+    assert list(engine.map(Deadly(tmp_path, always=False), range(12))) == list(range(12))
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_an_item_that_kills_every_worker_is_lost_alone(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("motionfocal.engine.LIVES", 1)  # a worker takes seconds to begin again
+    results = list(engine.map(Deadly(tmp_path, always=True), range(12)))
+    assert isinstance(results[5], Lost)
+    assert "died, 2 times" in results[5].reason
+    assert results[:5] + results[6:] == [*range(5), *range(6, 12)]
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_caches_are_the_same_byte_for_byte(engine, tmp_path):
+    folder = tmp_path / "clips"
+    write_clips(folder, 3)
+    (folder / "bad.mp4").write_text("bad")
+    write_table(folder / "metadata.csv", ["0.mp4", "bad.mp4", "1.mp4", "2.mp4"])
+    made = {}
+    for name, used in {"here": HERE, "there": engine}.items():
+        report = prepare(cache_spec(folder, cache=tmp_path / name), CountingEncoder(), engine=used)
+        assert len(report.rejected) == 1
+        made[name] = files_of(tmp_path / name)
+    assert made["here"] == made["there"]
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_killing_workers_changes_no_cache(engine, tmp_path):
+    folder = tmp_path / "clips"
+    write_clips(folder, 8)
+    write_table(folder / "metadata.csv", [f"{n}.mp4" for n in range(8)])
+    killed, stop = [], threading.Event()
+
+    def kill() -> None:
+        while len(killed) < 2 and not stop.wait(0.05):
+            found = subprocess.run(["pgrep", "-f", "ray::_Worker.work"], capture_output=True, text=True, check=False)
+            for process in map(int, found.stdout.split()[:1]):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    prepare(cache_spec(folder, cache=tmp_path / "ray"), CountingEncoder(), engine=engine)
+    stop.set()
+    killer.join()
+    assert killed, "all was done before a worker was found"
+    prepare(cache_spec(folder, cache=tmp_path / "here"), CountingEncoder())
+    assert files_of(tmp_path / "ray") == files_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_metrics_are_the_same(engine, bench, galleries, tmp_path):  # noqa: F811
+    jobs = jobs_of(galleries, bench, metrics_of("weights-free", galleries))
+    for name, used in {"here": HERE, "there": engine}.items():
+        assert measure(jobs, SampleStore(tmp_path / name), engine=used) == []
+    assert files_of(tmp_path / "here") == files_of(tmp_path / "there")
+
+
+def test_no_cluster_is_said():
+    with pytest.raises(UnavailableError, match=r"no Ray cluster at 127\.0\.0\.1:1: .*refused"):
+        list(RayCluster("127.0.0.1:1").map(refuse, [0]))
+
+
+def test_what_fits_no_engine_is_refused():
+    assert engine_of("local", 2, None) == Local(2)
+    assert engine_of("ray", None, "auto") == RayCluster("auto")
+    with pytest.raises(ConfigError, match="leave their number out"):
+        engine_of("ray", 2, None)
+    with pytest.raises(ConfigError, match="--engine ray"):
+        engine_of("local", None, "auto")
