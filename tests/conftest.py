@@ -93,7 +93,7 @@ def ray_address() -> Iterator[str]:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'motionfocal[ray]'")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_worker_niceness"] = "0"  # else the tests beside it starve its workers
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's spelling; at 15, tests beside it starve its workers
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
         cluster.add_node(num_cpus=1)

@@ -21,7 +21,7 @@ from motionfocal.experiments.figures import contrasts_figure, curves_figure, noi
 from motionfocal.experiments.plan import ExperimentPlan
 from motionfocal.experiments.report import settings_table, write_experiment_report
 from motionfocal.experiments.result import Asked, NoiseBin, RunResult, save_result
-from motionfocal.experiments.tables import arms_table, contrasts_table, curve_table, markdown
+from motionfocal.experiments.tables import arms_table, catch_up_table, contrasts_table, curve_table, markdown
 from motionfocal.report.page import MINUS
 from motionfocal.report.study_page import NOTHING
 from motionfocal.study.analysis.twoway import two_way_mean, two_way_t_mean, two_way_t_test, two_way_test
@@ -411,3 +411,20 @@ def test_the_camera_has_a_column_where_it_may_be_wrong():
     rows = analyze_experiment(plan, runs, results).arms
     assert "Right camera" in arms_table([row for row in rows if row.world == "own"], 3)
     assert "Right camera" not in arms_table([row for row in rows if row.world == "crowded"], 3)
+
+
+def test_catching_up_is_told_seed_by_seed():
+    """Ours has theirs' last share at steps 225, 300 and never: the median of all three is 300."""
+    plan, rng = planned(worlds={"own": {}}), np.random.default_rng(0)
+    ours = {0: ((150, 0.2), (300, 0.6)), 1: ((150, 0.0), (300, 0.5)), 2: ((150, 0.1), (300, 0.1))}
+    theirs = {0: ((150, 0.0), (300, 0.4)), 1: ((150, 0.1), (300, 0.5)), 2: ((150, 0.1), (300, 0.2))}
+    results = {}
+    for run in plan.runs(Path()):
+        if run.arm != "double":
+            curve = (ours if run.arm == "motif" else theirs)[run.seed]
+            results[run.arm, run.seed] = made_up(run, rng, curve=curve)
+    first, second = analyze_experiment(plan, plan.runs(Path()), results).catching_up
+    assert (first.seeds, first.step, first.reached, first.last) == ((0, 1, 2), 300, 2, 300)
+    assert (second.seeds, second.step, second.last) == ((), None, None)
+    assert "| motif / none | 3 of 3 | 300 (2 of 3) | 300 |" in catch_up_table([first], 3)
+    assert f"| motif / double | 0 of 3 | {NOTHING} (0 of 0) | {NOTHING} |" in catch_up_table([second], 3)

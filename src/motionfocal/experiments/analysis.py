@@ -113,6 +113,22 @@ class CurveRow:
 
 
 @dataclass(frozen=True)
+class CatchUpRow:
+    """How soon ours follows as many texts as theirs does in the end, on the curves of the seeds that both have.
+
+    ``step`` is the median over these seeds, ``reached`` how many get there; see ``Reached``. ``last`` is theirs' last
+    step, None without a common seed.
+    """
+
+    ours: str
+    theirs: str
+    seeds: tuple[int, ...]
+    step: float | None
+    reached: int
+    last: int | None
+
+
+@dataclass(frozen=True)
 class NoiseRow:
     """Figure 6 of an arm: held-out error over moving cells over that of all cells, ``ratio`` [levels]."""
 
@@ -140,6 +156,7 @@ class ExperimentAnalysis:
     arms: tuple[ArmRow, ...]
     contrasts: tuple[ContrastRow, ...]
     curves: tuple[CurveRow, ...]
+    catching_up: tuple[CatchUpRow, ...]
     noise: tuple[NoiseRow, ...]
     costs: tuple[CostRow, ...]
     missing: tuple[tuple[str, int], ...]
@@ -169,6 +186,7 @@ def analyze_experiment(plan: ExperimentPlan, runs: Sequence[RunPlan], results: R
         arms=tuple(_arm_row(found) for found in seen.values()),
         contrasts=tuple(contrasts),
         curves=tuple(_curve_row(arm, found) for arm, found in by_arm.items()),
+        catching_up=tuple(_catch_up_row(contrast, by_arm) for contrast in plan.contrasts),
         noise=tuple(_noise_row(arm, found) for arm, found in by_arm.items()),
         costs=tuple(_cost_row(arm, found) for arm, found in by_arm.items()),
         missing=tuple((run.arm, run.seed) for run in runs if (run.arm, run.seed) not in results),
@@ -306,8 +324,26 @@ def _curve_row(arm: str, results: Sequence[RunResult]) -> CurveRow:
 
 def _reached(curves: Sequence[Sequence[tuple[int, float]]], share: float) -> Reached:
     steps = [first_reached(curve, share) for curve in curves]
+    return Reached(share, _middle(steps), sum(step is not None for step in steps))
+
+
+def _middle(steps: Sequence[float | None]) -> float | None:
+    """The median, None being later than all others."""
     middle = median(math.inf if step is None else step for step in steps)
-    return Reached(share, None if math.isinf(middle) else middle, sum(step is not None for step in steps))
+    return None if math.isinf(middle) else middle
+
+
+def _catch_up_row(contrast: Contrast, by_arm: Mapping[str, Sequence[RunResult]]) -> CatchUpRow:
+    ours, theirs = (
+        {result.seed: result.curve for result in by_arm[arm] if result.curve}
+        for arm in (contrast.ours, contrast.theirs)
+    )
+    seeds = tuple(seed for seed in ours if seed in theirs)
+    if not seeds:
+        return CatchUpRow(contrast.ours, contrast.theirs, (), None, 0, None)
+    steps = [first_reached(ours[seed], theirs[seed][-1][1]) for seed in seeds]
+    reached = sum(step is not None for step in steps)
+    return CatchUpRow(contrast.ours, contrast.theirs, seeds, _middle(steps), reached, theirs[seeds[0]][-1][0])
 
 
 def _noise_row(arm: str, results: Sequence[RunResult]) -> NoiseRow:

@@ -18,6 +18,7 @@ from motionfocal.experiments.figures import contrasts_figure, curves_figure, noi
 from motionfocal.experiments.plan import Changes, ExperimentPlan, RunPlan
 from motionfocal.experiments.tables import (
     arms_table,
+    catch_up_table,
     contrasts_table,
     costs_table,
     curve_table,
@@ -103,6 +104,9 @@ def _report(
     yield "## Over training"
     yield curve_table(found.curves, len(plan.seeds))
     yield _reading_of_steps(plan)
+    if plan.contrasts:
+        yield "The step at which ours, seed by seed, first follows as many texts as theirs does at its last one:"
+        yield catch_up_table(found.catching_up, len(plan.seeds))
     if CURVES_SVG in drawn:
         yield f"![Share of texts followed over training]({CURVES_SVG})"
     if NOISE_SVG in drawn:

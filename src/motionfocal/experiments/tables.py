@@ -11,6 +11,7 @@ from motionfocal.experiments.analysis import (
     REACHED,
     SHARES,
     ArmRow,
+    CatchUpRow,
     ContrastRow,
     CostRow,
     CurveRow,
@@ -99,13 +100,23 @@ def curve_table(rows: Sequence[CurveRow], seeds: int) -> str:
     return markdown(["Arm", "Seeds", "Followed at the end, %", "Lowest to highest seed", *titles], lines)
 
 
+def catch_up_table(rows: Sequence[CatchUpRow], seeds: int) -> str:
+    """How soon one arm follows as many texts as the other does in the end."""
+    lines = []
+    for row in rows:
+        step = NOTHING if row.step is None else f"{row.step:.0f}"
+        reached = f"{step} ({row.reached} of {len(row.seeds)})"
+        lines.append([f"{row.ours} / {row.theirs}", _of(row.seeds, seeds), reached, _count(row.last)])
+    return markdown(["Ours / theirs", "Seeds", "Step of ours", "Last step of theirs"], lines)
+
+
 def costs_table(rows: Sequence[CostRow], seeds: int) -> str:
     """What one run of each arm takes."""
     lines = []
     for row in rows:
         mean = NOTHING if row.seconds is None else f"{row.seconds.mean.estimate:.1f}"
         around = NOTHING if row.seconds is None else f"{row.seconds.lowest:.1f} to {row.seconds.highest:.1f}"
-        counts = [NOTHING if count is None else f"{count:,}" for count in (row.steps, row.parameters)]
+        counts = [_count(row.steps), _count(row.parameters)]
         lines.append([row.arm, _of(row.seeds, seeds), *counts, mean, around])
     return markdown(["Arm", "Seeds", "Steps", "Trained weights", "Seconds", "Fastest to slowest seed"], lines)
 
@@ -114,6 +125,10 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, a line a row, without a newline at its end; what would end a cell is escaped."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
+
+
+def _count(number: int | None) -> str:
+    return NOTHING if number is None else f"{number:,}"
 
 
 def _cell(text: str) -> str:
