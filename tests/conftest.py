@@ -25,18 +25,22 @@ def find_shared() -> Path | None:
 
 
 class OneBrowserAtATime(LoadScopeScheduling):
-    """A file's tests run in one process, and all files that drive a browser in the same one.
+    """A file's tests run in one process, and all files that drive a browser or a Ray cluster in the same one.
 
-    Two browsers on two cores would disturb each other's clocks, which some tests measure. (``--dist loadgroup`` is
-    made for that, and groups nothing under pytest 9.2.)
+    Two browsers on two cores, or a browser beside a cluster, would disturb the clocks of pages, which some tests
+    measure. (``--dist loadgroup`` is made for that, and groups nothing under pytest 9.2.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "browser" if Path(file).name in WITH_BROWSER else file
+        return "one at a time" if Path(file).name in ONE_AT_A_TIME else file
 
 
-WITH_BROWSER = {path.name for path in Path(__file__).parent.glob("test_*.py") if "playwright" in path.read_text()}
+ONE_AT_A_TIME = {
+    path.name
+    for path in Path(__file__).parent.glob("test_*.py")
+    if "playwright" in (text := path.read_text()) or "ray_address" in text
+}
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneBrowserAtATime:

@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from motionfocal.data.prepare import prepare
@@ -17,8 +19,9 @@ from motionfocal.metrics.engine import measure
 from motionfocal.metrics.references import jobs_of
 from motionfocal.metrics.sets import metrics_of
 from motionfocal.metrics.store import SampleStore
+from motionfocal.motion import estimate_flow
 
-from .clips import CountingEncoder, cache_spec, files_of, write_clips, write_table
+from .clips import CountingEncoder, cache_spec, files_of, moving, write_clips, write_table
 from .test_metrics_engine import bench, galleries  # noqa: F401 - fixtures
 
 ENGINES = ["here", "processes", "ray"]
@@ -52,6 +55,23 @@ def test_results_come_in_the_order_of_the_items(engine, tmp_path):
     assert list(engine.map(Square(tmp_path), range(40))) == [n * n for n in range(40)]
     assert 1 <= len(list(tmp_path.iterdir())) <= 2, "what is loaded is kept by its worker"
     assert list(engine.map(Square(tmp_path), [])) == []
+
+
+def flow_of(seed: int) -> float:
+    frames = moving(seed, 3, (96, 128))
+    return float(np.abs(estimate_flow(frames, "farneback")).sum())
+
+
+@pytest.mark.parametrize("engine", ["processes"], indirect=True)
+def test_processes_of_a_process_whose_opencv_has_threads_work(engine):
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        here = [flow_of(seed) for seed in range(4)]
+        assert list(engine.map(flow_of, range(4))) == here
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def refuse(number: int) -> int:

@@ -48,13 +48,20 @@ class Local:
 
     def map(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """See ``Engine``; a worker that dies ends it."""
+        import cv2
         from torch.utils.data import DataLoader
 
         results: Any = _Mapped(work, items)  # torch's Dataset, without its class
         workers = min(self.workers, len(items))
-        return iter(
-            DataLoader(results, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=_one_thread)
-        )
+        loader = DataLoader(results, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+        if not workers:
+            return iter(loader)
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # a fork of a process whose OpenCV has threads hangs when it asks for others
+        try:
+            return iter(loader)
+        finally:
+            cv2.setNumThreads(threads)
 
 
 class _Mapped(Generic[T, R]):
@@ -174,20 +181,15 @@ class _Worker:
     """A process of the cluster with a copy of the work."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
-        _one_thread()
+        import cv2
+        import torch
+
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
         self._work = work
 
     def work(self, item: Any) -> Any:  # noqa: ANN401 - what Ray carries
         return self._work(item)
-
-
-def _one_thread(worker: int = 0) -> None:
-    """Workers are as many as there are cores to use."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _as_it_is(value: object) -> object:

@@ -28,7 +28,12 @@ from motionfocal.training.run import cache_spec, frozen_model
 
 
 def run(
-    config: str, overrides: Sequence[str], dry_run: bool, shard: str | None, name: EngineName, address: str | None
+    config: str,
+    overrides: Sequence[str],
+    dry_run: bool,
+    shard: str | None,
+    name: EngineName = "local",
+    address: str | None = None,
 ) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
     resolved = load_config(config_file(config), overrides)
