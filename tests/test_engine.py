@@ -11,7 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from motionfocal.cli.app import app
 from motionfocal.data.prepare import prepare
 from motionfocal.engine import HERE, Local, Lost, RayCluster, engine_of
 from motionfocal.errors import ConfigError, MediaError, UnavailableError
@@ -127,6 +129,26 @@ def test_caches_are_the_same_byte_for_byte(engine, tmp_path):
         assert len(report.rejected) == 1
         made[name] = files_of(tmp_path / name)
     assert made["here"] == made["there"]
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_the_command_prepares_on_a_cluster(engine, tmp_path):
+    """Whatever number of this machine's processes the config has for training."""
+    write_table(tmp_path / "clips" / "metadata.csv", write_clips(tmp_path / "clips", 2))
+    overrides = [
+        "model.family=compact", "model.width=16", "data.kind=folder", f"data.videos={tmp_path / 'clips'}",
+        "data.frames=4", "data.height=24", "data.width=32", "threads=1", "workers=2",
+    ]  # fmt: skip
+    config = tmp_path / "config.yaml"
+    config.write_text("name: tiny\n")
+    made = {}
+    for name, options in {"here": (), "ray": ("--engine", "ray", "--address", engine.address)}.items():
+        changes = [*overrides, f"data.cache={tmp_path / name}"]
+        said = [part for change in changes for part in ("-s", change)]
+        ran = CliRunner().invoke(app, ["prepare", str(config), *said, *options], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        made[name] = files_of(tmp_path / name)
+    assert made["here"] == made["ray"]
 
 
 @pytest.mark.parametrize("engine", ["ray"], indirect=True)

@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import typer
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.engine import EngineName
 from motionfocal.experiments.cluster import run_on_ray
 from motionfocal.experiments.plan import ExperimentPlan, RunPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
@@ -36,9 +36,7 @@ def _opened(files: Sequence[Path], out: Path | None) -> list[Opened]:
     return [Opened(file, plan, tuple(plan.runs(file.parent)), out or file.parent) for file, plan in plans]
 
 
-def run_all(
-    files: Sequence[Path], out: Path | None, jobs: int | None, engine: Literal["local", "ray"], address: str | None
-) -> None:
+def run_all(files: Sequence[Path], out: Path | None, jobs: int | None, engine: EngineName, address: str | None) -> None:
     """Carry out what is pending of all files, file by file, on this machine or on a Ray cluster."""
     failures: list[str] = []
     for opened in _opened(files, out):

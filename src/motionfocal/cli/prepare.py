@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
     resolved = load_config(config_file(config), overrides)
-    engine = engine_of(name, resolved.workers or None, address)
+    engine = engine_of(name, resolved.workers if name == "local" else None, address)  # its workers are this machine's
     part = WHOLE if shard is None else Shard.parse(shard)
     if not isinstance(resolved.data, FolderData):
         raise ConfigError(
