@@ -219,6 +219,32 @@ def require_sync(shown):
     assert max(shown["frames"]) <= shown["seconds"] * FPS + 4, "no frame is shown twice"
 
 
+def test_no_clip_is_paused_while_it_seeks(visit, small):
+    """Chromium may seek for ever when it is: such clips stood still until the page was loaded again."""
+    page = visit(small)
+    show_clips(page)
+    page.evaluate("""() => {
+      const { pause } = HTMLMediaElement.prototype;
+      window.pauses = { all: 0, seeking: 0 };
+      HTMLMediaElement.prototype.pause = function () {
+        pauses.all++;
+        pauses.seeking += this.seeking;
+        return pause.call(this);
+      };
+    }""")
+    for _ in range(4):  # clips are led to another moment, and then the reader pauses
+        page.evaluate(f"""() => {{
+          for (const video of {ON_SCREEN}) video.currentTime = (video.currentTime + 1) % 1.5;
+          document.querySelector("#play").click();
+        }}""")
+        settle(page)
+        page.keyboard.press(" ")
+        page.wait_for_timeout(300)
+    pauses = page.evaluate("pauses")
+    assert pauses["all"] > 0
+    assert pauses["seeking"] == 0
+
+
 def test_clips_of_unequal_rate_and_length_keep_one_clock(visit, benchmark, tmp_path):
     write_clip(tmp_path / "slow.mp4", moving(0, 16), 8)
     write_clip(tmp_path / "fast.mp4", moving(1, 24), 24)  # one second of the two
