@@ -49,7 +49,7 @@ def test_every_command_and_option_exists(line):
 def test_there_are_commands_to_check():
     assert len(LINES) >= 8
     verbs = {"heatmap", "prepare", "train", "animate", "export", "convert", "judge", "report"}
-    verbs |= {"generate", "gallery", "metrics", "study", "experiment"}
+    verbs |= {"generate", "gallery", "metrics", "study", "experiment", "doctor"}
     assert {line.split()[1] for line in LINES} == verbs
 
 

@@ -11,6 +11,9 @@ from motionfocal.errors import ManifestError
 
 TI2V_BENCH, ANIMATEBENCH = "ti2v-bench", "animatebench"
 
+REPOSITORIES = {TI2V_BENCH: "wang-sj16/TI2V-Bench", ANIMATEBENCH: "ymzhang319/AnimateBench"}
+"""Data sets of the Hugging Face hub."""
+
 
 def load_benchmark(name: str | Path) -> Benchmark:
     """A benchmark: ``"ti2v-bench"`` or ``"animatebench"`` from the Hugging Face hub, or a folder.
@@ -25,9 +28,9 @@ def load_benchmark(name: str | Path) -> Benchmark:
         UnavailableError: it has to be downloaded and cannot be.
     """
     if name == TI2V_BENCH:
-        return load_ti2v_bench(fetch("TI2V-Bench", "wang-sj16/TI2V-Bench", ["*"]))
+        return load_ti2v_bench(fetch("TI2V-Bench", REPOSITORIES[TI2V_BENCH], ["*"]))
     if name == ANIMATEBENCH:
-        return load_animatebench(fetch("AnimateBench", "ymzhang319/AnimateBench", ["configs/*", "img/*"]))
+        return load_animatebench(fetch("AnimateBench", REPOSITORIES[ANIMATEBENCH], ["configs/*", "img/*"]))
     folder = Path(name)
     if not folder.is_dir():
         raise ManifestError(f"{name}: no such folder, and no benchmark of the names {TI2V_BENCH}, {ANIMATEBENCH}")

@@ -47,6 +47,27 @@ def demo(
 
 
 @app.command()
+def doctor(
+    configs: Annotated[
+        list[str] | None, typer.Argument(help="Config files or recipes: say what training by them would need.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key of these configs.")
+    ] = None,
+) -> None:
+    """Say what works on this machine, what is missing, and what to do about it. Nothing is changed.
+
+    [bold]motionfocal doctor[/bold] tries a video, its flow, its heatmap and a step of training, and lists the extras
+    and weights that are here; [bold]motionfocal doctor wan22-ti2v-5b -s data.videos=CLIPS[/bold] the base, clips,
+    memory and time of a training, for which a base's configs are fetched, not its weights. The exit code is 1 when
+    something does not work, or a training could not begin.
+    """
+    from motionfocal.cli.doctor import run
+
+    run(configs or [], overrides or [])
+
+
+@app.command()
 def heatmap(
     clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the overlays.")] = Path("heatmaps"),

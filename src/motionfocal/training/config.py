@@ -164,14 +164,19 @@ def recipe(name: str) -> Path:
     Raises:
         ConfigError: neither exists.
     """
-    shipped = Path(str(files("motionfocal") / "configs"))
     path = Path(name)
     if path.is_file():
         return path
-    if (shipped / f"{name}.yaml").is_file():
-        return shipped / f"{name}.yaml"
-    known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
-    raise ConfigError(f"{name}: no such config file, and no recipe of this name; recipes: {known}")
+    shipped = recipes()
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(f"{name}: no such config file, and no recipe of this name; recipes: {', '.join(shipped)}")
+
+
+def recipes() -> dict[str, Path]:
+    """The config files that come with the package, by name."""
+    folder = Path(str(files("motionfocal") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingConfig:

@@ -1,0 +1,50 @@
+"""Which extras are installed, by what the package itself says of them."""
+
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+
+from packaging.requirements import Requirement
+
+from motionfocal.doctor.finding import Finding
+
+USES = {
+    "study": "human studies: the site, its analysis",
+    "postgres": "studies in PostgreSQL, for many raters at once",
+    "mturk": "studies by Mechanical Turk",
+    "ray": "--engine ray: clusters",
+    "videocrafter": "VideoCrafter2, VideoCrafter1, DynamiCrafter",
+    "vbench": "metrics with networks: VBench-I2V, AnimateBench, siblings",
+}
+"""What each extra is for; ``dev`` is for those who change MotionFocal."""
+
+
+def extras() -> list[Finding]:
+    """Each extra: whether all that it asks for is here, and of a fitting version."""
+    return [_examined(extra) for extra in USES]
+
+
+def _examined(extra: str) -> Finding:
+    wrong = [said for requirement in _asked_for(extra) if (said := _complaint(requirement))]
+    if not wrong:
+        return Finding(extra, "good", USES[extra])
+    return Finding(extra, "absent", f"{USES[extra]}; lacks {', '.join(wrong)}", f"pip install 'motionfocal[{extra}]'")
+
+
+def _asked_for(extra: str) -> list[Requirement]:
+    """What the extra adds to what is always asked for."""
+    listed = [Requirement(text) for text in requires("motionfocal") or []]
+    return [one for one in listed if one.marker and one.marker.evaluate({"extra": extra})]
+
+
+def _complaint(requirement: Requirement) -> str:
+    """What is wrong with an installed distribution; empty when it is as required."""
+    try:
+        found = version(requirement.name)
+    except PackageNotFoundError:
+        return requirement.name
+    fits = requirement.specifier.contains(found, prereleases=True)
+    return "" if fits else f"{requirement.name}{requirement.specifier} (here: {found})"
+
+
+def known_extras() -> set[str]:
+    """The extras that the package declares."""
+    return set(metadata("motionfocal").get_all("Provides-Extra") or [])

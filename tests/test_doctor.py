@@ -1,0 +1,213 @@
+"""The doctor: what it says is good was tried, and what it says is missing is."""
+
+import http.server
+import threading
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner
+
+from motionfocal.cli import app
+from motionfocal.doctor import extras, machine, needs, weights
+from motionfocal.doctor.finding import tried
+from motionfocal.errors import MediaError
+from motionfocal.training.config import load_config, recipe, recipes
+from motionfocal.video import write_clip
+
+from .page_galleries import moving
+
+
+def by_name(findings):
+    return {finding.name: finding for finding in findings}
+
+
+def test_all_trials_go_well_here():
+    assert {trial.name: trial.state for trial in machine.trials()} == dict.fromkeys(
+        ("video", "optical flow", "heatmap", "training"), "good"
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "trial"),
+    [("read_clip", "video"), ("estimate_flow", "optical flow"), ("motion_heatmap", "heatmap"), ("nn", "training")],
+)
+def test_a_trial_that_fails_says_why_and_the_others_go_on(monkeypatch, broken, trial):
+    def fails(*_):
+        raise OSError("the library is broken")
+
+    monkeypatch.setattr(machine, broken, fails)
+    found = by_name(machine.trials())
+    assert found[trial].state == "bad"
+    assert found[trial].remedy
+    assert found["video"].state == ("bad" if trial == "video" else "good")
+
+
+def test_a_flow_that_answers_wrongly_is_found(monkeypatch):
+    right = machine.estimate_flow
+    monkeypatch.setattr(machine, "estimate_flow", lambda frames: -right(frames))
+    assert by_name(machine.trials())["optical flow"].state == "bad"
+
+
+def test_what_is_tried_may_raise_anything():
+    def trial():
+        raise MediaError("clip.mp4: no frames")
+
+    assert tried("video", trial, "look at it").told == "MediaError: clip.mp4: no frames"
+
+
+def test_facts_name_the_gpu_or_say_that_there_is_none():
+    assert {"MotionFocal", "cores", "memory", "GPU"} <= set(by_name(machine.facts()))
+
+
+def test_every_extra_for_users_is_examined():
+    assert set(extras.USES) == extras.known_extras() - {"dev"}
+
+
+def test_an_extra_says_what_it_lacks_and_what_is_too_old(monkeypatch):
+    installed = extras.version
+
+    def version(name):
+        if name == "ray":
+            return "2.1"
+        if name == "boto3":
+            raise extras.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(extras, "version", version)
+    found = by_name(extras.extras())
+    assert found["ray"].state == found["mturk"].state == "absent"
+    assert "ray>=2.40 (here: 2.1)" in found["ray"].told
+    assert "boto3" in found["mturk"].told
+    assert found["mturk"].remedy == "pip install 'motionfocal[mturk]'"
+    assert found["study"].state == "good"
+
+
+@pytest.fixture
+def empty_caches(monkeypatch, tmp_path):
+    """Neither weights nor a hub that answers."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(weights, "scan_cache_dir", lambda: scan(tmp_path / "hub"))
+    monkeypatch.setenv("MOTIONFOCAL_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(weights.torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    return tmp_path
+
+
+scan = weights.scan_cache_dir
+
+
+def put_in_hub(folder, kind, owner, name, content=b"weights"):
+    repository = folder / "hub" / f"{kind}s--{owner}--{name}"
+    snapshot = repository / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(content)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+
+
+def test_weights_that_are_not_here_come_with_the_way_to_get_them(empty_caches):
+    found = by_name(weights.weights())
+    bases = {str(load_config(path).model.weights) for name, path in recipes().items() if "-" in name}
+    assert bases <= set(found)
+    assert {finding.state for finding in found.values()} == {"absent"}
+    assert all(finding.remedy for name, finding in found.items() if name != "the hub")
+    assert str(empty_caches / "weights/i3d_model/i3d_torchscript.pt") in found["i3d_model/i3d_torchscript.pt"].remedy
+
+
+def test_weights_that_are_here_are_found(empty_caches):
+    put_in_hub(empty_caches, "model", "Lightricks", "LTX-Video", b"0" * 2000)
+    put_in_hub(empty_caches, "dataset", "wang-sj16", "TI2V-Bench")
+    network = empty_caches / "weights/clip_model/ViT-B-32.pt"
+    network.parent.mkdir(parents=True)
+    network.write_bytes(b"0" * 3000)
+    raft = empty_caches / "torch/checkpoints" / weights.Raft_Small_Weights.DEFAULT.url.rsplit("/")[-1]
+    raft.parent.mkdir(parents=True)
+    raft.write_bytes(b"0")
+    found = by_name(weights.weights())
+    good = {name for name, finding in found.items() if finding.state == "good"}
+    assert good == {"Lightricks/LTX-Video", "wang-sj16/TI2V-Bench", "clip_model/ViT-B-32.pt", "raft_small"}
+    assert "2.0 kB" in found["Lightricks/LTX-Video"].told
+    assert "background_consistency" in found["clip_model/ViT-B-32.pt"].told
+
+
+def test_the_hub_answers_or_is_left_alone(monkeypatch):
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    assert weights.hub().state == "good"
+    server.shutdown()
+    server.server_close()
+    assert weights.hub().state == "absent"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE" in weights.hub().told
+
+
+@pytest.fixture
+def clips(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_clip(folder / "a.mp4", moving(0, 16, 64), 8)
+    (folder / "metadata.csv").write_text("file_name,text\na.mp4,it moves\n")
+    return folder
+
+
+def naming(clips):
+    """Overrides that name a folder of clips."""
+    return [f"data.videos={clips}", f"data.captions={clips}/metadata.csv"]
+
+
+def test_a_training_that_could_begin(clips, empty_caches):
+    found = by_name(needs.needs(load_config(recipe("clips"), naming(clips))))
+    assert found["clips"].state == found["memory"].state == found["time"].state == "good"
+    assert found["clips"].told.startswith("1 ")
+    assert "at least" in found["time"].told
+
+
+def test_a_training_that_lacks_clips_and_memory(empty_caches, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000_000))
+    found = by_name(needs.needs(load_config(recipe("clips"), naming("nowhere"))))
+    assert found["clips"].state == found["memory"].state == "bad"
+    assert "micro_batch_size" in found["memory"].remedy
+
+
+def test_a_training_that_lacks_its_base(clips, empty_caches):
+    found = by_name(needs.needs(load_config(recipe("wan22-ti2v-5b"), [f"data.videos={clips}"])))
+    assert found["base"].state == "bad"
+    assert found["base"].remedy.startswith("hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers")
+    assert found["clips"].state == "good"
+    found = by_name(needs.needs(load_config(recipe("paper"), [f"data.videos={clips}"])))
+    assert "convert" in found["base"].remedy
+
+
+def test_a_cache_is_said_to_be_complete_only_when_it_is(clips, empty_caches):
+    overrides = [*naming(clips), f"data.cache={empty_caches / 'cache'}"]
+    config = load_config(recipe("clips"), overrides)
+    assert by_name(needs.needs(config))["cache"].state == "absent"
+    overridden = [part for override in overrides for part in ("--set", override)]
+    assert CliRunner().invoke(app, ["prepare", "clips", *overridden]).exit_code == 0
+    found = by_name(needs.needs(config))["cache"]
+    assert found.state == "good"
+    assert found.told.startswith("1 windows")
+
+
+def test_the_command_fails_when_a_training_could_not_begin(clips, empty_caches):
+    def doctor(folder):
+        overrides = [part for override in naming(folder) for part in ("--set", override)]
+        return CliRunner().invoke(app, ["doctor", "clips", *overrides])
+
+    good, bad = doctor(clips), doctor("nowhere")
+    assert good.exit_code == 0, good.output
+    assert "to train clips" in good.output
+    assert bad.exit_code == 1
+    assert "set data.videos" in bad.output
+
+
+def test_the_command_lists_what_is_here(empty_caches):
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    for title in ("this machine", "tried here", "extras", "weights and data sets"):
+        assert title in result.output
+    longest = "to " + str(empty_caches / "weights/aesthetic_model/emb_reader/sa_0_4_vit_l_14_linear.pth")
+    assert longest in result.output, "paths can be copied whole"
