@@ -27,7 +27,7 @@ class CountingEncoder:
     """Stands in for a ``VideoModel``: its latents are the pixels, folded or averaged. Counts calls by name."""
 
     def __init__(self, spec: LatentSpec = SPEC, scale: float = 1.0) -> None:
-        self.spec, self.scale = spec, scale
+        self.spec, self.scale, self.device = spec, scale, torch.device("cpu")
         self.loads = 0
         self.calls = {"encode": 0, "encode_image": 0, "encode_text": 0}
 

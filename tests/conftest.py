@@ -14,6 +14,7 @@ from .postgres import postgres_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from ray.cluster_utils import Cluster
 
 os.environ["COLUMNS"] = "200"  # the console reads it once, when it is first imported: tables do not wrap in tests
 
@@ -92,7 +93,7 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
+def ray_cluster() -> "Iterator[Cluster]":
     """A real Ray cluster on this machine: a head without cores, and two nodes with one each."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'motionfocal[ray]'")
     from ray.cluster_utils import Cluster
@@ -101,5 +102,11 @@ def ray_address() -> Iterator[str]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
         cluster.add_node(num_cpus=1)
-    yield cluster.address
+    yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_address(ray_cluster: "Cluster") -> str:
+    """Its address."""
+    return ray_cluster.address

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,18 @@ from typer.testing import CliRunner
 
 from motionfocal.cli.app import app
 from motionfocal.data.prepare import prepare
-from motionfocal.engine import HERE, Local, Lost, RayCluster, engine_of
+from motionfocal.engine import HERE, Local, Lost, RayCluster, Stages, engine_of
 from motionfocal.errors import ConfigError, MediaError, UnavailableError
+from motionfocal.generation.animators.checkpoint import CheckpointAnimator
+from motionfocal.generation.generate import generate
+from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.metrics.engine import measure
 from motionfocal.metrics.references import jobs_of
 from motionfocal.metrics.sets import metrics_of
 from motionfocal.metrics.store import SampleStore
+from motionfocal.models.build import ModelCard, build_model, save_model, trained_weights
+from motionfocal.models.families import compact
+from motionfocal.models.protocol import ClipShape
 from motionfocal.motion import estimate_flow
 
 from .clips import CountingEncoder, cache_spec, files_of, moving, write_clips, write_table
@@ -110,7 +117,7 @@ def test_a_worker_that_dies_once_costs_nothing(engine, tmp_path):
 
 @pytest.mark.parametrize("engine", ["ray"], indirect=True)
 def test_an_item_that_kills_every_worker_is_lost_alone(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("motionfocal.engine.LIVES", 1)  # a worker takes seconds to begin again
+    monkeypatch.setattr("motionfocal.engine.ray_cluster.LIVES", 1)  # a worker takes seconds to begin again
     results = list(engine.map(Deadly(tmp_path, always=True), range(12)))
     assert isinstance(results[5], Lost)
     assert "died, 2 times" in results[5].reason
@@ -173,6 +180,93 @@ def test_killing_workers_changes_no_cache(engine, tmp_path):
     assert killed, "all was done before a worker was found"
     prepare(cache_spec(folder, cache=tmp_path / "here"), CountingEncoder())
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "here")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder of a tiny model of ours, with random weights."""
+    family, shape = compact.Family(width=16, text_width=16), ClipShape(frames=4, height=16, width=16, fps=8)
+    built = build_model(family, shape, seed=0)
+    save_model(tmp_path / "model", ModelCard(name="tiny", model=family, shape=shape), trained_weights(built.network))
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_galleries_are_the_same_byte_for_byte(engine, model, bench, tmp_path):  # noqa: F811
+    items = [*bench.items[:4], replace(bench.items[0], id="gone", file=tmp_path / "gone.png")]
+    made = {}
+    for name, used in {"here": HERE, "there": engine}.items():
+        animator = CheckpointAnimator.open(model, SamplingSettings(steps=2), batch_size=2)
+        found = generate(animator, items, tmp_path / name, engine=used)
+        assert [failed.id for failed in found.failed] == ["gone"]
+        made[name] = files_of(tmp_path / name)
+    assert len(made["here"]) == 4 + 2
+    assert made["here"] == made["there"]
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_the_command_animates_on_a_cluster(engine, model, bench, tmp_path):  # noqa: F811
+    benchmark = str(bench.items[0].file.parents[1])
+    said = ["generate", str(model), "-b", benchmark, "--limit", "2", "--steps", "2", "--engine", "ray"]
+    said += ["--address", engine.address, "-o", str(tmp_path / "gallery")]
+    ran = CliRunner().invoke(app, said, catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    assert "2 clips in" in ran.output
+
+
+class Mortal(CheckpointAnimator):
+    """Dies of one item."""
+
+    def animate(self, items, seeds):
+        if items[0].id.endswith("_1"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().animate(items, seeds)
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_an_item_that_kills_its_worker_fails_alone(engine, model, bench, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("motionfocal.engine.ray_cluster.LIVES", 1)
+    found = generate(
+        Mortal.open(model, SamplingSettings(steps=2)), bench.items[:3], tmp_path / "gallery", engine=engine
+    )
+    assert [(failed.id, "died" in failed.reason) for failed in found.failed] == [("p0_1", True)]
+    assert [row.id for row in found.gallery.rows()] == ["p0_0", "p0_2"]
+
+
+def gpus() -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+def on_the_first(number: int) -> tuple[int, str, int]:
+    if number == 7:
+        raise MediaError("the seventh is bad")
+    return number, gpus(), os.getpid()
+
+
+def on_the_second(found: tuple[int, str, int]) -> tuple[int, str, str, bool]:
+    number, first, process = found
+    time.sleep(0.01 * (number % 3))
+    return number, first, gpus(), process == os.getpid()
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_stages_follow_one_another(engine):
+    found = list(engine.map(Stages(on_the_first, on_the_second), range(6)))
+    assert [number for number, *_ in found] == list(range(6))
+    assert [same for *_, same in found] == [engine != Local(2)] * 6
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_where_there_are_gpus_the_second_stage_has_them(engine, ray_cluster):
+    """The cluster believes in a GPU that is not there."""
+    node = ray_cluster.add_node(num_cpus=1, num_gpus=1)
+    try:
+        found = list(engine.map(Stages(on_the_first, on_the_second), range(6)))
+        assert found == [(number, "", "0", False) for number in range(6)]
+        with pytest.raises(MediaError, match="the seventh is bad"):
+            list(engine.map(Stages(on_the_first, on_the_second), range(9)))
+    finally:
+        ray_cluster.remove_node(node)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)

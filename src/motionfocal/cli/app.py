@@ -129,7 +129,7 @@ def prepare(
 
     The cache (data.cache in the config) holds latents, text embeddings and heatmaps apart: another heatmap encodes no
     clip anew. A clip that cannot be used is listed at the end and the others go on; the exit code is then 1. On a Ray
-    cluster clips are read and their motion is measured there; this process encodes them.
+    cluster clips are read, measured and encoded there, encoded by its GPUs if it has any; this process writes.
     """
     from motionfocal.cli.prepare import run
 
@@ -235,6 +235,8 @@ def generate(
     tag: Annotated[list[str] | None, typer.Option(help="Only items with this tag; may be repeated.")] = None,
     id_: Annotated[list[str] | None, typer.Option("--id", help="Only this item; may be repeated.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N of them.")] = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Animate a benchmark with any model, into a gallery that can be measured, judged and shown.
 
@@ -260,7 +262,7 @@ def generate(
         more=parse_settings(more or []),
     )
     run(model, benchmark, out, options, name=name, seed=seed, shard=shard, scenarios=scenario or [], tags=tag or [],
-        ids=id_ or [], limit=limit)  # fmt: skip
+        ids=id_ or [], limit=limit, engine=engine_of(engine, None, address))  # fmt: skip
 
 
 @app.command()

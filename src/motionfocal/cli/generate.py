@@ -9,6 +9,7 @@ import yaml
 
 from motionfocal.benchmarks import load_benchmark, narrowed
 from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.engine import HERE, Engine
 from motionfocal.errors import ConfigError
 from motionfocal.generation.asked import remember_benchmark
 from motionfocal.generation.generate import generate
@@ -29,6 +30,7 @@ def run(
     tags: Sequence[str] = (),
     ids: Sequence[str] = (),
     limit: int | None = None,
+    engine: Engine = HERE,
 ) -> None:
     """Animate what the gallery lacks; the exit code is 1 when an item failed."""
     part = WHOLE if shard is None else Shard.parse(shard)
@@ -48,6 +50,7 @@ def run(
             seed=seed,
             shard=part,
             known=[item.id for item in whole.items],
+            engine=engine,
             progress=partial(progress.advance, task),
         )
     remember_benchmark(out, benchmark)

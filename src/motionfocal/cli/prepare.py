@@ -17,7 +17,6 @@ from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData, Rejected
 from motionfocal.engine import EngineName, engine_of
 from motionfocal.errors import ConfigError
-from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
 from motionfocal.shard import WHOLE, Shard
 from motionfocal.training.config import TrainingConfig, load_config
@@ -47,14 +46,13 @@ def run(
         torch.set_num_threads(resolved.threads)
         cv2.setNumThreads(resolved.threads)
     spec = cache_spec(resolved, resolved.data)
-    device = best_device() if resolved.device == "auto" else torch.device("cpu")
     with progress_bar() as progress:
         bars = Bars(progress)
-        model = partial(frozen_model, resolved, resolved.data, device)
+        model = partial(frozen_model, resolved, resolved.data)
         if dry_run:
             planned = plan(spec, model().blank, shard=part, progress=bars)
         else:
-            report = prepare(spec, model, device=device, shard=part, engine=engine, progress=bars)
+            report = prepare(spec, model, shard=part, engine=engine, progress=bars)
     if dry_run:
         show_plan(planned)
         if planned.buckets:

@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from motionfocal.benchmarks import BenchmarkItem
+from motionfocal.engine import HERE, Engine, Lost, Stages, as_it_is
 from motionfocal.errors import GalleryError
 from motionfocal.generation.animator import Animator, Failed, Made
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, index_files, read_rows
@@ -37,6 +39,7 @@ def generate(
     shard: Shard = WHOLE,
     known: Collection[str] | None = None,
     upscale: int = 1,
+    engine: Engine = HERE,
     progress: Callable[[int], None] = lambda clips: None,
 ) -> Generated:
     """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is there.
@@ -45,8 +48,8 @@ def generate(
     weights or text, under another name or from another seed are made anew. ``known`` are the ids of the whole benchmark
     where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a ``shard``, its
     own items are animated, and listed in an index of its own: several machines may share the folder. ``upscale``
-    repeats pixels in the written file, which small worlds need to survive chroma subsampling. ``progress`` is told how
-    many items are done, first of those that were there.
+    repeats pixels in the written file, which small worlds need to survive chroma subsampling. The ``engine`` animates,
+    and this process writes the gallery. ``progress`` is told how many items are done, first of those that were there.
 
     Raises:
         UnavailableError: see ``Animator``.
@@ -62,13 +65,15 @@ def generate(
     todo = [item for item in mine if item.id not in rows.found]
     progress(len(mine) - len(todo))
     failed = []
-    for item, outcome in _outcomes(animator, todo, seed):
-        if isinstance(outcome, Made):
-            row = _row(animator, item, outcome, name or animator.name, rows.made_by)
-            write_clip(folder / row.file, outcome.clip.frames, row.fps, upscale=upscale)
-            rows.add(replace(row, content=content_of(folder / row.file)))
+    for film in _films(animator, todo, seed, upscale, engine):
+        if isinstance(film, Failed):
+            failed.append(film)
         else:
-            failed.append(outcome)
+            item = rows.items[film.id]
+            row = _row(animator, item, film, name or animator.name, rows.made_by)
+            with replacing(folder / row.file) as partial:
+                partial.write_bytes(film.video)
+            rows.add(replace(row, content=content_of(folder / row.file)))
         progress(1)
     return Generated(Gallery(folder, [rows.found[item.id] for item in mine if item.id in rows.found]), tuple(failed))
 
@@ -78,32 +83,65 @@ def item_seed(seed: int, item: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}|{item}".encode()).digest()[:6])
 
 
-def _outcomes(
-    animator: Animator, items: Sequence[BenchmarkItem], seed: int
-) -> Iterator[tuple[BenchmarkItem, Made | Failed]]:
-    """What becomes of each item, group by group; of one that the animator passes over in silence, that it did."""
+@dataclass(frozen=True)
+class _Film:
+    """The clip of an item as the bytes of a video, and what its row says of it."""
+
+    id: str
+    video: bytes
+    size: tuple[int, int]
+    frames: int
+    fps: float
+    seed: int | None
+
+
+def _films(
+    animator: Animator, items: Sequence[BenchmarkItem], seed: int, upscale: int, engine: Engine
+) -> Iterator[_Film | Failed]:
+    """What becomes of each item, group by group."""
     size = max(1, animator.group)
-    for group in (items[start : start + size] for start in range(0, len(items), size)):
+    groups = [items[start : start + size] for start in range(0, len(items), size)]
+    work = Stages(as_it_is, _Animating(animator, seed, upscale))
+    for group, films in zip(groups, engine.map(work, groups), strict=True):
+        yield from [Failed(item.id, films.reason) for item in group] if isinstance(films, Lost) else films
+
+
+@dataclass(frozen=True)
+class _Animating:
+    """Animates a group of items; of one that the animator passes over in silence it says that it did."""
+
+    animator: Animator
+    seed: int
+    upscale: int
+
+    def __call__(self, group: Sequence[BenchmarkItem]) -> Iterator[_Film | Failed]:
         missing = {item.id: item for item in group}
-        for outcome in animator.animate(group, [item_seed(seed, item.id) for item in group]):
-            yield missing.pop(outcome.id), outcome
-        for item in missing.values():
-            yield item, Failed(item.id, f"{animator.name} gave no clip and no reason")
+        for outcome in self.animator.animate(group, [item_seed(self.seed, item.id) for item in group]):
+            del missing[outcome.id]
+            yield self._film(outcome) if isinstance(outcome, Made) else outcome
+        for item in missing:
+            yield Failed(item, f"{self.animator.name} gave no clip and no reason")
+
+    def _film(self, made: Made) -> _Film:
+        frames, height, width = made.clip.frames.shape[:3]
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "clip.mp4"
+            write_clip(file, made.clip.frames, made.clip.fps, upscale=self.upscale)
+            return _Film(made.id, file.read_bytes(), (height, width), frames, made.clip.fps, made.seed)
 
 
-def _row(animator: Animator, item: BenchmarkItem, made: Made, model: str, made_by: str) -> GalleryRow:
-    frames, height, width = made.clip.frames.shape[:3]
+def _row(animator: Animator, item: BenchmarkItem, film: _Film, model: str, made_by: str) -> GalleryRow:
     return GalleryRow(
         id=item.id,
         image=item.image,
         text=item.text,
         file=_file(item.id),
         model=model,
-        native_size=(height, width),
-        frames=frames,
-        fps=made.clip.fps,
+        native_size=film.size,
+        frames=film.frames,
+        fps=film.fps,
         steps=animator.steps,
-        seed=made.seed,
+        seed=film.seed,
         settings=made_by,
     )
 
@@ -137,7 +175,7 @@ class _Rows:
         """``found`` are the rows of items, and of known ones, whose clips are there and were made by these settings."""
         folder.mkdir(parents=True, exist_ok=True)
         self.made_by, self._folder = made_by, folder
-        self._items, self._known = {item.id: item for item in items}, set(known)
+        self.items, self._known = {item.id: item for item in items}, set(known)
         self._path = folder / INDEX if shard == WHOLE else folder / f"{Path(INDEX).stem}.{shard}.jsonl"
         files = index_files(folder)
         rows = {path: read_rows(path) for path in files}
@@ -160,7 +198,7 @@ class _Rows:
         self.found[row.id] = row
 
     def _is_kept(self, row: GalleryRow) -> bool:
-        item = self._items.get(row.id)
+        item = self.items.get(row.id)
         same = row.id in self._known if item is None else (row.text, row.image) == (item.text, item.image)
         return same and row.settings == self.made_by and (self._folder / row.file).is_file()
 

@@ -27,7 +27,7 @@ from motionfocal.data.sources import (
 from motionfocal.data.windows import rng_of
 from motionfocal.errors import ConfigError, MediaError
 from motionfocal.generation.world import drawn, world_items
-from motionfocal.models.build import build_model
+from motionfocal.models.build import best_device, build_model
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.config import TrainingConfig, ValidationSettings
 from motionfocal.training.loop import Callback, train
@@ -69,10 +69,10 @@ def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:
     return CacheSpec(data, config.motion, model.spec, config.model.encoder_fingerprint())
 
 
-def frozen_model(config: TrainingConfig, data: FolderData, device: torch.device) -> VideoModel:
-    """The model of a config with its frozen parts on a device, to fill the cache with."""
+def frozen_model(config: TrainingConfig, data: FolderData) -> VideoModel:
+    """The model of a config with its frozen parts on the device that the config names, to fill the cache with."""
     model = build_model(config.model, largest_shape(data), config.seed)
-    model.device = device
+    model.device = best_device() if config.device == "auto" else torch.device("cpu")
     return model
 
 

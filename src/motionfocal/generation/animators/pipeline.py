@@ -44,8 +44,7 @@ class PipelineAnimator:
         self._folder = PipelineFolder(weights)
         self._call = plan_call(self._folder, self._options)
         self.name = name or Path(weights).resolve().name
-        self._device = best_device()
-        preferred = "float32" if self._device.type == "cpu" else self._call.native.dtype
+        preferred = "float32" if best_device().type == "cpu" else self._call.native.dtype
         self._dtype: str = self._options.dtype or preferred
 
     @property
@@ -154,8 +153,9 @@ class PipelineAnimator:
             ) from error
 
     def _placed(self, pipeline: Any) -> Any:  # noqa: ANN401 - see above
-        if self._options.offload == "none" or self._device.type == "cpu":
-            return pipeline.to(self._device)
+        device = best_device()  # of the process that animates
+        if self._options.offload == "none" or device.type == "cpu":
+            return pipeline.to(device)
         if self._options.offload == "model":
             pipeline.enable_model_cpu_offload()
         else:

@@ -44,7 +44,7 @@ class Cinemo(Program[CinemoSettings]):
         return self.options.steps
 
     @property
-    def per_run(self) -> int:
+    def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run
 
@@ -64,7 +64,7 @@ class Cinemo(Program[CinemoSettings]):
 
     def seed(self, seed: int) -> int | None:
         """Ours, but 1 for 0, which Cinemo takes for no seed; None when a run has several items."""
-        return (seed or 1) if self.per_run == 1 else None
+        return (seed or 1) if self.group == 1 else None
 
     def refusal(self, text: str) -> str | None:
         """What OmegaConf would read otherwise, or what cannot name a file."""
@@ -80,7 +80,7 @@ class Cinemo(Program[CinemoSettings]):
         content = read_config(self.checkout / self.config) | {
             "pretrained_model_path": str(local) if local.exists() else options.weights,
             "save_img_path": f"{clips}/",
-            "seed": tasks[0].seed if self.per_run == 1 else None,
+            "seed": tasks[0].seed if self.group == 1 else None,
             "run_time": _RUN,
             "num_sampling_steps": options.steps,
             "guidance_scale": options.guidance_scale,

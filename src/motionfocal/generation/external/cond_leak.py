@@ -79,7 +79,7 @@ class CondLeak(Program[CondLeakSettings]):
         return self.options.steps
 
     @property
-    def per_run(self) -> int:
+    def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run
 
@@ -103,7 +103,7 @@ class CondLeak(Program[CondLeakSettings]):
 
     def seed(self, seed: int) -> int | None:
         """Ours in 32 bits, all that the program takes; None when a run has several items."""
-        return seed % _SEEDS if self.per_run == 1 else None
+        return seed % _SEEDS if self.group == 1 else None
 
     def size(self) -> tuple[int, int] | None:
         """What the script at hand leaves undistorted."""

@@ -43,7 +43,7 @@ class ConsistI2V(Program[ConsistI2VSettings]):
         return self.options.steps
 
     @property
-    def per_run(self) -> int:
+    def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run
 

@@ -28,7 +28,6 @@ from motionfocal.video import Clip, read_clip, write_image
 FPS = 8.0
 """All six programs write 8 frames a second; a GIF's own clock is not trusted, as its unit changed between writers."""
 
-_ALL = 1_000_000
 _PATIENCE = 3
 """Runs in a row without a clip before the rest is given up: then it is the environment, not the item."""
 
@@ -95,6 +94,7 @@ class Program(ABC, Generic[_S]):
         """
         self.checkout = checkout.expanduser().absolute()
         self.python, self.options, self._work = python, options, work
+        self._fruitless = 0
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -114,11 +114,6 @@ class Program(ABC, Generic[_S]):
 
     @property
     def group(self) -> int:
-        """All: the adapter divides them itself."""
-        return _ALL
-
-    @property
-    def per_run(self) -> int:
         """Items that one process of the program is given."""
         return 1
 
@@ -205,16 +200,15 @@ class Program(ABC, Generic[_S]):
         return Path(found).absolute()
 
     def _animate(self, asked: Sequence[tuple[BenchmarkItem, int]]) -> Iterator[Made | Failed]:
-        fruitless = 0
-        for start in range(0, len(asked), self.per_run):
-            group = asked[start : start + self.per_run]
-            if fruitless == _PATIENCE:
+        for start in range(0, len(asked), self.group):
+            group = asked[start : start + self.group]
+            if self._fruitless == _PATIENCE:
                 why = f"not tried, as the last {_PATIENCE} runs of {self.name} made no clip; their reasons say why"
                 yield from (Failed(item.id, why) for item, _ in group)
                 continue
             clips = yield from self._run(group)
             if clips is not None:
-                fruitless = 0 if clips else fruitless + 1
+                self._fruitless = 0 if clips else self._fruitless + 1
 
     def _run(self, group: Sequence[tuple[BenchmarkItem, int]]) -> Generator[Made | Failed, None, int | None]:
         """Give a group to one process; returns how many clips it made, None if there was nothing to give."""

@@ -1,0 +1,49 @@
+"""What is done, and what an engine is that does it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In place of a result: the worker died of it, each time that it was tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stages(Generic[T, M, R]):
+    """Work in two stages: the ``first`` is a processor's, the ``second`` an accelerator's, where there is one.
+
+    Processes beside this one do the first, and this one the second. On a cluster with GPUs the second is done by a
+    worker for each of them; on one without, each worker does both.
+    """
+
+    first: Callable[[T], M]
+    second: Callable[[M], R]
+
+    def __call__(self, item: T) -> R:
+        """Both, one after the other."""
+        return self.second(self.first(item))
+
+
+class Engine(Protocol):
+    """Something that works."""
+
+    def map(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R | Lost]:
+        """What ``work`` (which may be ``Stages``) gives of each item, in their order. What it raises, this raises.
+
+        Each worker has a copy of ``work`` of its own, which may keep for the next item what it has loaded for one.
+        Where a result is an iterator, a cluster gives all of it at once, as a list.
+        """
+        ...
+
+
+def as_it_is(value: T) -> T:
+    """The value: a first stage that does nothing."""
+    return value
