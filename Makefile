@@ -1,8 +1,8 @@
-# Two commands, each makes its own environment: `make demo` and `make test`.
+# Three commands, each makes its own environment: `make demo`, `make test`, `make docs`.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready  ## train with and without the motion focal loss, animate, judge, open the page
@@ -15,6 +15,10 @@ check: .venv/ready-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/ready-dev  ## the documentation as a site, in site/
+	$(BIN)/python docs/site/collect.py
+	$(BIN)/zensical build --strict
 
 clean:  ## forget the environment
 	rm -rf .venv
