@@ -20,7 +20,7 @@ def panned(size: tuple[int, int], speed: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("estimator", ["farneback", "dis"])
-@pytest.mark.parametrize("size", [(32, 48), (64, 64), (130, 202), (320, 512)])
+@pytest.mark.parametrize("size", [(32, 48), (64, 64), (130, 202), (320, 512), (600, 750)])
 def test_a_known_shift_comes_back(estimator: str, size: tuple[int, int]):
     frames = panned(size, 1.5)
     forward = estimate_flow(frames, estimator)

@@ -23,7 +23,7 @@ from motionfocal.errors import CheckpointError, ConfigError, ManifestError, Medi
 from motionfocal.jsonl import Row
 from motionfocal.models.protocol import ClipShape, Tensors
 from motionfocal.motion import LatentSpec
-from motionfocal.motion.heatmap import HeatmapSettings
+from motionfocal.motion.heatmap import VERSION, HeatmapSettings
 from motionfocal.shard import WHOLE, Shard
 
 _VERSION = 1
@@ -128,8 +128,7 @@ class CacheSpec:
 
     @cached_property
     def _motion(self) -> Row:
-        settings: Row = self.motion.model_dump(mode="json")
-        return settings
+        return {**self.motion.model_dump(mode="json"), "version": VERSION}
 
 
 def _key(*parts: object) -> str:

@@ -71,9 +71,10 @@ class Farneback:
     """Polynomial-expansion flow (Farneback, SCIA 2003): calm where the picture has no texture.
 
     Frames whose shorter side is below 256 pixels are doubled: an object five pixels wide is then seen by
-    two levels of the pyramid. The window is 17 pixels wide. Where even the doubled frame is no more than 96 pixels
-    high that is a fifth of it or more, and blurs an object's motion over its surroundings: the window is then 9,
-    provided that most of the picture stays the same to the digit. A narrow window takes sensor noise for motion.
+    two levels of the pyramid. Those whose shorter side is above 480 are reduced to it. The window is 17 pixels
+    wide. Where even the doubled frame is no more than 96 pixels high that is a fifth of it or more, and blurs an
+    object's motion over its surroundings: the window is then 9, provided that most of the picture stays the same
+    to the digit. A narrow window takes sensor noise for motion.
     """
 
     def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
@@ -93,7 +94,8 @@ class Dis:
     """Dense inverse search, medium preset (Kroeger et al., ECCV 2016): sharp edges, for textured pictures.
 
     On a plain ground it spreads an object's flow over everything, and sensor noise there becomes motion.
-    Frames whose shorter side is below 256 pixels are enlarged up to four times, to fit its patches of 8.
+    Frames whose shorter side is below 256 pixels are enlarged up to four times, to fit its patches of 8; those whose
+    shorter side is above 480 are reduced to it.
     """
 
     def __call__(self, frames_from: Frames, frames_to: Frames) -> Flow:
@@ -106,21 +108,27 @@ class Dis:
         return search.calc(grey_from, grey_to, np.zeros((*grey_from.shape, 2), np.float32))
 
 
+_SEEN_AT, _LARGEST = 256, 480
+"""Shorter sides in pixels: towards the first, small frames are enlarged; to the second, large ones are reduced."""
+
+
 def _pair_by_pair(
     frames_from: Frames, frames_to: Frames, search: Callable[[Frames, Frames], Flow], *, enlarge: int
 ) -> Flow:
-    """Flow [N,H,W,2] by a search on grey frames, enlarged up to so many times towards 256 pixels."""
+    """Flow [N,H,W,2] by a search on grey frames, enlarged up to so many times, or reduced."""
     height, width = frames_from.shape[1:3]
-    factor = min(enlarge, -(-256 // min(height, width)))
+    shorter = min(height, width)
+    factor = min(enlarge, -(-_SEEN_AT // shorter)) if shorter < _SEEN_AT else min(1.0, _LARGEST / shorter)
+    size = round(width * factor), round(height * factor)
+    there, back = (cv2.INTER_CUBIC, cv2.INTER_AREA) if factor >= 1 else (cv2.INTER_AREA, cv2.INTER_LINEAR)
 
     def prepared(frame: Frames) -> Frames:
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        grey = cv2.resize(grey, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
+        grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=there)
         return cv2.GaussianBlur(grey, (0, 0), 1.0)  # keeps a sensor's noise below half a pixel of flow
 
     flows = [search(prepared(a), prepared(b)) for a, b in zip(frames_from, frames_to, strict=True)]
-    reduced = [cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in flows]
-    return (np.stack(reduced) / factor).astype(np.float32)
+    at_size = np.stack([cv2.resize(flow, (width, height), interpolation=back) for flow in flows])
+    return (at_size / np.array([size[0] / width, size[1] / height])).astype(np.float32)
 
 
 _FACTORIES: dict[str, Callable[[], FlowEstimator]] = {
