@@ -58,7 +58,7 @@ def test_an_entry_comes_back_rounded_as_asked_and_in_its_own_dtype(tmp_path_fact
     }
     folder = CacheFolder(tmp_path_factory.mktemp("cache"))
     with CacheWriter(folder, Shard()) as writer:
-        writer.write("latents", "ab12", given_, dtype)
+        writer.entries.write("latents", "ab12", given_, dtype)
     back = folder.read("latents", "ab12")
     assert set(back) == set(given_)
     for name, tensor in given_.items():
@@ -74,7 +74,7 @@ def test_equal_entries_are_equal_files(tmp_path):
     for n in range(5):
         folder = CacheFolder(tmp_path / str(n))
         with CacheWriter(folder, Shard()) as writer:
-            writer.write("latents", "ab", tensors, torch.float32)
+            writer.entries.write("latents", "ab", tensors, torch.float32)
         contents.add(folder.path("latents", "ab").read_bytes())
     assert len(contents) == 1
 

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load
 
 from motionfocal.cli import prepare as command
+from motionfocal.data import making
 from motionfocal.data import prepare as preparing
 from motionfocal.data.cache import CacheSource, CacheSpec
 from motionfocal.data.plan import plan
@@ -56,7 +57,7 @@ def forbid_reading(monkeypatch):
         def forbidden(*args, **kwargs):
             raise AssertionError("a clip was opened")
 
-        monkeypatch.setattr(preparing, "read_window", forbidden)
+        monkeypatch.setattr(making, "read_window", forbidden)
         monkeypatch.setattr(preparing, "look_at", forbidden)
 
     return forbid
@@ -173,14 +174,14 @@ def test_bad_clips_are_reported_and_the_others_go_on(folder):
 
 
 def test_a_clip_that_failed_for_a_while_is_made_by_the_next_run(folder, monkeypatch):
-    read = preparing.read_window
+    read = making.read_window
 
     def unlucky(video, window):
         if video.path.name == "1.mp4":
             raise preparing.MediaError(f"{video}: the network drive is away")
         return read(video, window)
 
-    monkeypatch.setattr(preparing, "read_window", unlucky)
+    monkeypatch.setattr(making, "read_window", unlucky)
     assert len(prepare(cache_spec(folder), CountingEncoder()).rejected) == 1
     assert len(CacheSource(cache_spec(folder), 0)) == 2
     monkeypatch.undo()

@@ -129,7 +129,8 @@ def prepare(
 
     The cache (data.cache in the config) holds latents, text embeddings and heatmaps apart: another heatmap encodes no
     clip anew. A clip that cannot be used is listed at the end and the others go on; the exit code is then 1. On a Ray
-    cluster clips are read, measured and encoded there, encoded by its GPUs if it has any; this process writes.
+    cluster all of that is done there, encoding by its GPUs if it has any; all nodes must have clips and cache at the
+    same paths.
     """
     from motionfocal.cli.prepare import run
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast, get_args
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -103,35 +104,22 @@ def _facts(row: Row) -> FileFacts | str:
     return FileFacts(str(row["content"]), Footage(frames, height, width, cast("float", row["fps"])))
 
 
-class CacheWriter:
-    """Writes a cache for as long as the context lasts; one process a shard.
+@dataclass(frozen=True)
+class EntryWriter:
+    """Writes entries, each of which takes its name when it is whole and on disk.
 
-    An entry takes its name when it is whole and on disk, so a process killed at any moment leaves no broken one. Each
-    shard has an index of its own, so that machines can share a folder.
+    It may be copied to other processes, also of other machines that have ``root`` at the same path. Half-written files
+    are in ``partial``, which is there for as long as a ``CacheWriter`` writes.
     """
 
-    def __init__(self, folder: CacheFolder, shard: Shard) -> None:
-        suffix = "" if shard.count == 1 else f".{shard}"
-        self._folder, self._partial = folder, folder.root / f".partial-{shard}"
-        self._clips = _Journal(folder.root / f"clips{suffix}.jsonl")
-        self._files = _Journal(folder.root / f"files{suffix}.jsonl")
-
-    def __enter__(self) -> Self:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        with _telling(self._partial):
-            self._partial.mkdir(parents=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
+    root: Path
+    partial: Path
 
     def write(self, kind: Kind, key: str, tensors: Tensors, dtype: torch.dtype | None = None) -> None:
         """Write an entry. Floating-point tensors wider than ``dtype`` are rounded to it; ``read`` widens them again.
 
         Raises:
-            CheckpointError: the disk is full, or the folder may not be written to.
+            CheckpointError: the disk is full, or the folder is not there or may not be written to.
         """
         wide = {
             name: str(tensor.dtype).removeprefix("torch.")
@@ -139,7 +127,7 @@ class CacheWriter:
             if dtype is not None and tensor.is_floating_point() and tensor.itemsize > dtype.itemsize
         }
         stored = {name: (t.to(dtype) if name in wide else t).contiguous() for name, t in tensors.items()}
-        target, partial = self._folder.path(kind, key), self._partial / key
+        target, partial = CacheFolder(self.root).path(kind, key), self.partial / f"{key}.{uuid4().hex}"
         with _telling(target):
             with partial.open("wb") as file:
                 file.write(save(stored, {"rounded": json.dumps(wide)} if wide else None))
@@ -147,6 +135,32 @@ class CacheWriter:
                 os.fsync(file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(target)
+
+
+class CacheWriter:
+    """Writes a cache's lists for as long as the context lasts; one process a shard. ``entries`` writes the rest.
+
+    A process killed at any moment leaves nothing broken. Each shard has lists of its own, so that machines can share a
+    folder.
+    """
+
+    def __init__(self, folder: CacheFolder, shard: Shard) -> None:
+        suffix = "" if shard.count == 1 else f".{shard}"
+        self.entries = EntryWriter(folder.root, folder.root / f".partial-{shard}")
+        self._clips = _Journal(folder.root / f"clips{suffix}.jsonl")
+        self._files = _Journal(folder.root / f"files{suffix}.jsonl")
+
+    def __enter__(self) -> Self:
+        partial = self.entries.partial
+        shutil.rmtree(partial, ignore_errors=True)
+        with _telling(partial):
+            partial.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.entries.partial, ignore_errors=True)
 
     def add_clip(self, row: Mapping[str, object]) -> None:
         """Add a row to the index."""
