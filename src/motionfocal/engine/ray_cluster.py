@@ -16,8 +16,10 @@ R = TypeVar("R")
 LIVES = 3
 """How often work is begun again, perhaps elsewhere, when its worker or its node is lost."""
 
-_AHEAD = 4
-"""Results that a cluster may be ahead of the one that is asked for, for each of its workers: what memory holds."""
+_AHEAD = 32
+"""Results that a cluster may be ahead of the one that is asked for, for each of its workers. With 4, one worker in a
+hundred that is ten times as slow leaves half of a hundred workers idle, and four fifths of a thousand; with 32, a
+twentieth of either (benchmarks/cluster_schedule.py)."""
 
 _PATIENCE = 10.0
 """Seconds within which a cluster's address must answer."""
