@@ -249,3 +249,41 @@ def test_a_clip_at_rest_has_no_figure_for_moving_cells():
 def test_a_setting_that_cannot_be_is_named(arguments, word):
     with pytest.raises(ConfigError, match=word):
         MotionFocalLoss(**arguments)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("given_first", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_are_those_of_the_formula(weighting, given_first, dtype):
+    """The way back is written by hand; autograd goes it through the formula."""
+    generator = torch.Generator().manual_seed(3)
+    prediction, target = (torch.randn(2, 3, 4, 5, 6, generator=generator).to(dtype) for _ in range(2))
+    heat, scale = torch.rand(2, 1, 4, 5, 6, generator=generator), torch.tensor([0.5, 2.0])
+    generated = torch.ones_like(heat)
+    generated[:, :, 0] = 0 if given_first else 1
+    loss = MotionFocalLoss(strength=1.7, weighting=weighting)
+
+    ours = [tensor.clone().requires_grad_() for tensor in (prediction, target)]
+    out = loss(*ours, heat, generated if given_first else None, scale)
+    (out.total + 0.3 * out.motif).backward()
+
+    theirs = [tensor.clone().requires_grad_() for tensor in (prediction, target)]
+    squared = (theirs[0].float() - theirs[1].float()) ** 2 * generated
+    count = generated.expand_as(squared).sum()
+    focus = (1 - heat if weighting == "inverse" else heat) ** 2
+    if weighting == "motionfocal":
+        mean = (focus * generated).sum((1, 2, 3, 4), keepdim=True) / generated.sum((1, 2, 3, 4), keepdim=True)
+        focus = (focus / mean).clamp(max=loss.max_weight)
+    motif = (squared * focus * scale[:, None, None, None, None]).sum() / count
+    (squared.sum() / count + (0.3 + (1.7 if weighting != "none" else 0)) * motif).backward()
+
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.grad.dtype == dtype
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_a_prediction_that_needs_no_gradient_is_measured_alone():
+    prediction, target, heat = torch.randn(1, 2, 3, 4, 4), torch.randn(1, 2, 3, 4, 4), torch.rand(1, 1, 3, 4, 4)
+    out = MotionFocalLoss()(prediction, target, heat)
+    assert not out.total.requires_grad
+    assert not MotionFocalLoss()(prediction.requires_grad_(), target, heat).stats.moving_loss.requires_grad

@@ -9,10 +9,11 @@ and any layout; nothing here knows about models.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from motionfocal.errors import ConfigError, ShapeError
 
@@ -121,17 +122,16 @@ class MotionFocalLoss:
                 T is 2 or more and two neighbouring frames are generated, is refused too.
         """
         _check_shapes(prediction, target, heat, generated, scale)
-        error = prediction.float() - target.float()
-        squared = error.square()
         focus = self._focus(heat.float(), generated)
         if scale is not None:
             focus = focus * _by_clip(scale.float(), focus.ndim)
-        diffusion, motif = _mean(squared, generated), _mean(squared * focus, generated)
+        diffusion, motif, cells = _Means.apply(prediction, target, focus, generated)
         total = diffusion if self.weighting == "none" else diffusion + self.strength * motif
         if self.difference:
-            total = (1 - self.difference) * total + self.difference * _difference_loss(error, heat, generated)
+            rest = _difference_loss(prediction.float() - target.float(), heat, generated)
+            total = (1 - self.difference) * total + self.difference * rest
         weight = torch.ones_like(focus) if self.weighting == "none" else 1 + self.strength * focus
-        return LossOutput(total, diffusion, motif, _stats(squared.detach(), heat, weight, generated))
+        return LossOutput(total, diffusion, motif, _stats(cells, heat, weight, generated))
 
     @torch.no_grad()
     def _focus(self, heat: Tensor, generated: Tensor | None) -> Tensor:
@@ -161,6 +161,45 @@ class StrengthSchedule:
         """
         factor = noise_level if self.over_noise == "rising" else torch.ones_like(noise_level)
         return factor * (1 - step / self.steps) if self.over_training == "fading" else factor
+
+
+class _Means(torch.autograd.Function):
+    """mean(e^2) and mean(focus e^2) over the generated cells, and e^2 of each cell without its channels.
+
+    Autograd would keep and make a tensor of full size for each step of the formula; this keeps e, and makes one on the
+    way back. The third result has no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - autograd's own
+        prediction: Tensor,
+        target: Tensor,
+        focus: Tensor,
+        generated: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        error = prediction.float() - target.float()
+        squared = error.square()
+        cells = squared.sum_to_size(focus.shape) / (squared.numel() // focus.numel())
+        diffusion = _mean(squared, generated)
+        motif = _mean(squared.mul_(focus), generated)
+        ctx.save_for_backward(error, focus, generated)
+        ctx.dtypes = prediction.dtype, target.dtype
+        ctx.mark_non_differentiable(cells)
+        return diffusion, motif, cells
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_diffusion: Tensor, to_motif: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        error, focus, generated = ctx.saved_tensors
+        weight = 2 * (to_diffusion + to_motif * focus)
+        if generated is None:
+            weight /= error.numel()
+        else:
+            weight *= generated / generated.float().expand_as(error).sum()
+        gradient = error * weight
+        signed = (gradient.to(ctx.dtypes[0]), -gradient.to(ctx.dtypes[1]) if ctx.needs_input_grad[1] else None)
+        return *signed, None, None
 
 
 def _difference_loss(error: Tensor, heat: Tensor, generated: Tensor | None) -> Tensor:
