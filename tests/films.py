@@ -37,12 +37,15 @@ def film(
     options: dict[str, str] | None = None,
     movflags: str = "",
     pictures: Sequence[np.ndarray] | None = None,
+    transfer: int | None = None,
 ) -> Path:
     """Write ``count`` numbered frames; frame k is shown at ``times[k] / rate``, by default k."""
     with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt
+        if transfer is not None:
+            stream.codec_context.color_trc = transfer
         for k in range(count):
             image = picture(k, *size) if pictures is None else pictures[k]
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)

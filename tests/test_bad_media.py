@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from motionfocal.errors import MediaError
-from motionfocal.video import iter_frames, probe, read_clip, read_image
+from motionfocal.video import demux, iter_frames, probe, read_clip, read_image
 
 from .films import cut, film, numbers, picture, sound
 
@@ -76,6 +76,35 @@ def test_a_header_and_no_frame(read: Callable[..., object], tmp_path: Path) -> N
     data[start:] = bytes(len(data) - start)
     path.write_bytes(data)
     assert "no frame of its video can be decoded" in complaint(path, read)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_colours_of_hdr(read: Callable[..., object], transfer: int, name: str, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 3, pix_fmt="yuv420p10le", transfer=transfer)
+    said = complaint(path, read)
+    assert f"HDR ({name})" in said
+    assert "convert it to SDR" in said
+    assert len(read_clip(film(tmp_path / "b.mp4", 3, pix_fmt="yuv420p10le", transfer=1)).frames) == 3
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_small_file_of_enormous_frames(read: Callable[..., object], tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 2, size=(48, 64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demux, "MOST_PIXELS", 48 * 64 - 1)
+        assert "64x48 pixels, more than is taken for a clip" in complaint(path, read)
+
+
+def test_frames_that_turn_enormous_on_the_way(tmp_path: Path) -> None:
+    """The container's header is harmless, and the stream's later one is not."""
+    parts = [film(tmp_path / f"{n}.h264", 5, size=(48 * n, 64 * n)) for n in (1, 4)]
+    path = tmp_path / "a.h264"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert "those before" in complaint(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demux, "MOST_PIXELS", 48 * 64)
+        assert "of 10 frames can be decoded (Invalid data" in complaint(path)
 
 
 # Cut off

@@ -16,6 +16,12 @@ from motionfocal.video.files import require_file
 # A tag that is not UTF-8 must not hide a good video. From 19 on PyAV never raises and has no switch.
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
+MOST_PIXELS = 8192 * 8192
+"""Of a frame: twice 8K. A header may claim any size, and a file of 100 kB may hold frames of gigabytes."""
+
+_HDR = {16: "PQ", 18: "HLG"}
+"""Transfer functions (ISO/IEC 23091-2) whose values are not those of a screen: read as they are, pictures are flat."""
+
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -42,9 +48,26 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     stream = streams[0]
     if stream.codec_context is None:
         raise MediaError(f"{path}: no decoder here for its codec; convert it to H.264")
+    _require_sane(path, stream)
     # Slices of one frame at a time: no frames wait in threads, and damage shows at the same frame each time.
     stream.thread_type = "SLICE"
     return stream
+
+
+def _require_sane(path: Path, stream: VideoStream) -> None:
+    """Raise MediaError for frames of an absurd size, and for colours that would come out wrong."""
+    context = stream.codec_context
+    if context.width * context.height > MOST_PIXELS:
+        raise MediaError(
+            f"{path}: its frames are said to have {context.width}x{context.height} pixels, more than is taken for a"
+            " clip; scale it down first"
+        )
+    context.options = {"max_pixels": str(MOST_PIXELS)}  # a later header may say otherwise
+    if name := _HDR.get(int(context.color_trc or 0)):
+        raise MediaError(
+            f"{path}: its colours are HDR ({name}) and would come out flat; convert it to SDR first, as FFmpeg does with"
+            " its filters zscale and tonemap"
+        )
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator["Packet[VideoStream]"]:
