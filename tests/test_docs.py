@@ -83,6 +83,19 @@ def test_the_metric_of_the_page_measures(tmp_path):
     assert re.search(r'"brightness": (99|100|101)', kept.read_text())
 
 
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_first_cell_to_its_last():
+    nbclient = pytest.importorskip("nbclient", reason="the notebook needs nbclient (pip install .[dev])")
+    import nbformat
+
+    notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", 4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the repository"
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    said = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+    assert "the red circle moves right" in said
+    assert said.count("followed: ") == 2
+
+
 def test_every_page_is_in_the_contents():
     config = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
     listed = {page for section in config["nav"] for pages in section.values() for one in pages for page in one.values()}
