@@ -65,8 +65,8 @@ def _require_sane(path: Path, stream: VideoStream) -> None:
     context.options = {"max_pixels": str(MOST_PIXELS)}  # a later header may say otherwise
     if name := _HDR.get(int(context.color_trc or 0)):
         raise MediaError(
-            f"{path}: its colours are HDR ({name}) and would come out flat; convert it to SDR first, as FFmpeg does with"
-            " its filters zscale and tonemap"
+            f"{path}: its colours are HDR ({name}) and would come out flat; convert it to SDR first, as FFmpeg does"
+            " with its filters zscale and tonemap"
         )
 
 
