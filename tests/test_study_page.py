@@ -208,18 +208,24 @@ def test_a_clip_that_breaks_off_can_be_loaded_again(visit, desk):
 # ---- the clock ----
 
 
-def test_both_wait_for_one_that_is_not_ready_and_the_page_says_so(visit, desk):
+@pytest.mark.parametrize(
+    ("state", "value", "waiting"),
+    [
+        ("readyState", "1", "[...document.querySelectorAll('video')]"),
+        ("seeking", "true", "[...document.querySelectorAll('video')].slice(1)"),  # paused, it might seek for ever
+    ],
+)
+def test_both_wait_for_one_that_is_not_ready_and_the_page_says_so(visit, desk, state, value, waiting):
     page = visit()
     await_open(page)
-    page.evaluate(
-        "Object.defineProperty(document.querySelector('video'), 'seeking', { get: () => true, configurable: true })"
-    )
+    shown = f"{{ get: () => {value}, configurable: true }}"
+    page.evaluate(f"Object.defineProperty(document.querySelector('video'), '{state}', {shown})")
     page.wait_for_selector("#buffering")
     frame = page.inner_text("#frame")
-    assert page.evaluate("[...document.querySelectorAll('video')].every((v) => v.paused)")
+    assert page.evaluate(f"{waiting}.every((v) => v.paused)")
     page.wait_for_timeout(500)
     assert page.inner_text("#frame") == frame
-    page.evaluate("delete document.querySelector('video').seeking")
+    page.evaluate(f"delete document.querySelector('video').{state}")
     wait_until(page, "document.querySelector('#buffering').hidden")
     wait_until(page, "[...document.querySelectorAll('video')].every((v) => !v.paused)")
     page.goto("about:blank")

@@ -1,6 +1,5 @@
-"""The list of verbs, and how errors reach a person."""
+"""The list of verbs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -375,14 +374,3 @@ def report(
     from motionfocal.cli.report import run
 
     run(folders, out, benchmark, results, heatmaps)
-
-
-def main() -> None:
-    """Entry point: a known error is printed as one line, any other keeps its traceback."""
-    from motionfocal.errors import MotionFocalError
-
-    try:
-        app()
-    except MotionFocalError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from error

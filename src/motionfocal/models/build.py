@@ -102,10 +102,17 @@ def _first(names: list[str]) -> str:
 
 
 def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
-    """Write the trained weights (safetensors) and the card, each complete before it takes its name, the card last."""
+    """Write the trained weights (safetensors) and the card, each complete before it takes its name, the card last.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder may not be written to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial"
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: the model cannot be written ({error}); make room, and go on") from error
     partial.replace(folder / WEIGHTS)
     partial.write_text(card.model_dump_json(indent=2))
     partial.replace(folder / CARD)

@@ -28,8 +28,8 @@ function createClock({ clips, length, fps, show, passed = () => {}, together = f
   // Put a paused clip on a moment; true once it stands there. One that is paused while it seeks may seek for ever in Chromium.
   function stand(clip, moment) {
     const { video } = clip;
+    if (!video.paused && !video.seeking) video.pause();
     if (!isReady(clip)) return false;
-    if (!video.paused) video.pause();
     if (Math.abs(video.currentTime - moment) < 0.02 / clip.fps) return true;
     video.currentTime = moment;
     return false;

@@ -54,14 +54,24 @@ def save_checkpoint(run: Path, state: TrainingState) -> None:
     """Write the checkpoint of a step and delete all but the newest two.
 
     The file is complete on disk before it takes its name: a process killed at any moment leaves the last one whole.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder may not be written to.
     """
     folder = run / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".partial"
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch reports what the disk said as a RuntimeError of its own
+        why = error.__context__ or error
+        raise CheckpointError(
+            f"{folder}: step {state['step']} cannot be written ({why}); make room: the same command goes on from the"
+            " last checkpoint"
+        ) from error
     partial.replace(folder / f"{state['step']:08d}.pt")
     for old in checkpoints(run)[:-_KEPT]:
         old.unlink()
