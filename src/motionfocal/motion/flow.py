@@ -84,8 +84,8 @@ class Farneback:
     @staticmethod
     def _search(grey_from: Frames, grey_to: Frames) -> Flow:
         start = np.zeros((*grey_from.shape, 2), np.float32)
-        clean = np.median(cv2.absdiff(grey_from, grey_to)) == 0
-        window = 9 if clean and min(grey_from.shape) <= 96 else 17
+        small = min(grey_from.shape) <= 96
+        window = 9 if small and np.median(cv2.absdiff(grey_from, grey_to)) == 0 else 17
         gaussian = cv2.OPTFLOW_FARNEBACK_GAUSSIAN
         return cv2.calcOpticalFlowFarneback(grey_from, grey_to, start, 0.5, 5, window, 3, 5, 1.1, gaussian)
 
@@ -128,7 +128,8 @@ def _pair_by_pair(
 
     flows = [search(prepared(a), prepared(b)) for a, b in zip(frames_from, frames_to, strict=True)]
     at_size = np.stack([cv2.resize(flow, (width, height), interpolation=back) for flow in flows])
-    return (at_size / np.array([size[0] / width, size[1] / height])).astype(np.float32)
+    at_size /= np.array([size[0] / width, size[1] / height], np.float32)
+    return at_size
 
 
 _FACTORIES: dict[str, Callable[[], FlowEstimator]] = {

@@ -234,7 +234,8 @@ def _motion_per_frame(forward: NDArray[np.float32], backward: NDArray[np.float32
 
 def _length(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """[...] of [...,2]; ``np.linalg.norm`` takes ten times as long over a short last axis."""
-    return np.sqrt(flow[..., 0] ** 2 + flow[..., 1] ** 2)
+    across, down = flow[..., 0], flow[..., 1]
+    return np.sqrt(across * across + down * down)
 
 
 def _larger_of_both(to_next: NDArray[np.float32], from_last: NDArray[np.float32]) -> NDArray[np.float32]:
