@@ -100,3 +100,15 @@ def test_a_clock_that_jumps_changes_no_training(tmp_path):
     assert motionfocal(*TRAIN, "--out", "whole", cwd=tmp_path).endswith("exit 0")
     model = [(tmp_path / run / "model" / "weights.safetensors").read_bytes() for run in ("run", "whole")]
     assert model[0] == model[1]
+
+
+def test_what_is_refused_that_is_no_path_keeps_its_traceback(tmp_path):
+    """A port that may not be taken is not a disk that is full."""
+    refused = (
+        "import motionfocal.cli.entry as entry\n"
+        "def app(): raise PermissionError(13, 'Permission denied')\n"
+        "entry.app = app"
+    )
+    said = motionfocal("baselines", cwd=tmp_path, before=refused)
+    assert "Traceback" in said
+    assert "room" not in said

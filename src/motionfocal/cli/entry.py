@@ -5,8 +5,9 @@ import sys
 
 from motionfocal.cli.app import app
 
-_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-"""What a disk refuses: no room, a file too large for it, nothing may be written, a folder that is a file."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+"""What is said of a path; without one it is of something else, as of a port."""
 
 
 def main() -> None:
@@ -19,9 +20,11 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
     except OSError as error:
-        if error.errno not in _OF_DISKS:
+        if error.errno in _FULL:
+            advice = "make room; the same command then goes on"
+        elif error.errno in _REFUSED and error.filename:
+            advice = "choose another path, or see that this one may be used"
+        else:
             raise
-        where = error.filename or "a file"
-        advice = "make room, or choose a folder that may be written to; the same command then goes on"
-        sys.stderr.write(f"error: {where}: {error.strerror}; {advice}\n")
+        sys.stderr.write(f"error: {error.filename or 'the disk'}: {error.strerror}; {advice}\n")
         raise SystemExit(1) from error

@@ -1,6 +1,6 @@
 """Which extras are installed, by what the package itself says of them."""
 
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
@@ -43,8 +43,3 @@ def _complaint(requirement: Requirement) -> str:
         return requirement.name
     fits = requirement.specifier.contains(found, prereleases=True)
     return "" if fits else f"{requirement.name}{requirement.specifier} (here: {found})"
-
-
-def known_extras() -> set[str]:
-    """The extras that the package declares."""
-    return set(metadata("motionfocal").get_all("Provides-Extra") or [])
