@@ -66,7 +66,7 @@ def test_frames_that_are_no_clip_are_named(shape: tuple[int, ...], dtype: type):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match=r"flow estimator 'raftt'; known: dis, farneback, raft_large"):
+    with pytest.raises(UnknownNameError, match=r"unknown flow estimator 'raftt'; known: dis, farneback, phase, raft_large"):
         estimate_flow(np.zeros((2, 8, 8, 3), np.uint8), "raftt")
 
 
