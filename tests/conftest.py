@@ -68,6 +68,18 @@ def golden() -> Path:
 
 
 @pytest.fixture
+def estimators() -> Iterator[dict]:
+    """The registered flow estimators, put back afterwards."""
+    from motionfocal.motion import flow
+
+    before = dict(flow._FACTORIES)
+    yield flow._FACTORIES
+    flow._FACTORIES.clear()
+    flow._FACTORIES.update(before)
+    flow._made.cache_clear()
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 

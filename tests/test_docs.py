@@ -63,19 +63,20 @@ def code_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
 
 
-def test_the_estimator_of_the_page_finds_a_pan():
+def test_the_estimator_of_the_page_finds_a_pan(estimators):
     exec(code_of("extending.md")[0], {})
     ground = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     frames = np.stack([ground[:, 3 * k : 3 * k + 64] for k in range(3)])
     assert estimate_flow(frames, "phase").mean((0, 1, 2)) == pytest.approx((-3, 0), abs=0.2)
+    assert "phase" in estimators
 
 
-def test_the_metric_of_the_page_measures(tmp_path):
+def test_the_metric_of_the_page_measures(tmp_path, monkeypatch):
     write_image(tmp_path / "a.png", moving(0)[0])
     item = BenchmarkItem("a", "a", tmp_path / "a.png", "it moves")
     gallery = gallery_of(tmp_path / "gallery", "model", [item], lambda _: np.full((4, 24, 32, 3), 100, np.uint8))
     names: dict = {"__name__": "extending"}
-    sys.modules["extending"] = type(sys)("extending")  # dataclasses look their module up
+    monkeypatch.setitem(sys.modules, "extending", type(sys)("extending"))  # dataclasses look their module up
     exec(code_of("extending.md")[1], names)
     jobs = jobs_of([gallery], Benchmark("bench", (item,)), [names["Brightness"]()])
     assert measure(jobs, SampleStore(tmp_path / "store")) == []
