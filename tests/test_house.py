@@ -11,9 +11,9 @@ import motionfocal
 
 PACKAGE = Path(motionfocal.__file__).parent
 FLOORS = [
-    "errors", "settings", "jsonl", "shard", "engine", "tables", "intervals", "pages", "video", "motion", "loss",
-    "worlds", "benchmarks", "models", "generation", "metrics", "data", "training", "study", "report", "experiments",
-    "doctor", "cli",
+    "errors", "reading", "settings", "jsonl", "shard", "engine", "tables", "intervals", "pages", "video", "motion",
+    "loss", "worlds", "benchmarks", "models", "generation", "metrics", "data", "training", "study", "report",
+    "experiments", "doctor", "cli",
 ]  # fmt: skip
 """From the ground up: a room may import from itself and from the rooms before it."""
 

@@ -16,12 +16,12 @@ def read_jsonl(path: Path) -> list[Row]:
     Raises:
         DamagedFileError: any other line is not a JSON object.
     """
-    *lines, _unfinished = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
+    *lines, _unfinished = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:
             raise DamagedFileError(f"{path}, line {number}: not JSON ({error}); mend or delete the line") from error
         if not isinstance(row, dict):
             raise DamagedFileError(f"{path}, line {number}: expected an object, found {type(row).__name__}")

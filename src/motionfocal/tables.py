@@ -1,11 +1,11 @@
 """Tables that people write: CSV or JSONL, row by row, and every fault named by its row."""
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from motionfocal.errors import ManifestError
+from motionfocal.reading import parse_json, read_text
 
 Row = dict[str, object]
 
@@ -18,7 +18,7 @@ def read_table(table: Path) -> Iterator[tuple[int, Row]]:
     Raises:
         ManifestError: the file is not UTF-8, not CSV, not JSONL, or a row has more fields than there are columns.
     """
-    lines = read_text(table).split("\n")
+    lines = read_text(table, ManifestError).split("\n")
     if table.suffix == ".jsonl":
         yield from (
             (number, as_object(line, f"{table}, row {number}")) for number, line in enumerate(lines, 1) if line.strip()
@@ -33,20 +33,9 @@ def read_table(table: Path) -> Iterator[tuple[int, Row]]:
         raise ManifestError(f"{table}: not CSV ({error})") from error
 
 
-def read_text(path: Path) -> str:
-    """A text file, without the byte order mark that spreadsheets write. Raises ManifestError unless it is UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
-
-
 def as_object(text: str, where: str) -> Row:
     """A JSON object; ManifestError, which says ``where``, for anything else."""
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise ManifestError(f"{where}: not JSON: {error}") from error
+    row = parse_json(text, where, ManifestError)
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: expected an object, found {type(row).__name__}")
     return row

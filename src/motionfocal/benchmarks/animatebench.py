@@ -4,12 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from motionfocal.benchmarks.benchmark import Benchmark, BenchmarkItem
 from motionfocal.benchmarks.rows import item_id, require_usable_ids
 from motionfocal.errors import ManifestError
-from motionfocal.tables import read_text
+from motionfocal.reading import read_yaml
 from motionfocal.video.files import IMAGE_SUFFIXES
 
 NAME = "AnimateBench"
@@ -62,10 +60,7 @@ def _items(config: Path, folder: Path) -> Iterator[BenchmarkItem]:
 
 def _texts(config: Path) -> list[list[str]]:
     """The config's lists of texts."""
-    try:
-        content: object = yaml.safe_load(read_text(config))
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{config}: not YAML ({error})") from error
+    content = read_yaml(config, ManifestError)
     prompts = content.get("prompts") if isinstance(content, dict) else None
     lists = [prompts] if isinstance(prompts, list) and all(isinstance(text, str) for text in prompts) else prompts
     if not isinstance(lists, list) or not lists or not all(_is_list_of_texts(texts) for texts in lists):

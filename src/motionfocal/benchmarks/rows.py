@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from motionfocal.benchmarks.benchmark import BenchmarkItem
 from motionfocal.errors import ManifestError
+from motionfocal.reading import is_there
 from motionfocal.video.files import IMAGE_SUFFIXES
 
 IMAGE_COLUMNS = ("image", "file_name")
@@ -39,7 +40,7 @@ def find_picture(folder: Path, name: str, where: str) -> Path:
     places = [folder / asked.parent]
     if len(asked.parts) == 1:
         places += sorted(path for path in folder.iterdir() if path.is_dir())
-    found = [place / asked.name for place in places if (place / asked.name).is_file()]
+    found = [place / asked.name for place in places if is_there(place / asked.name)]
     found = found or [path for place in places for path in _of_stem(place, asked)]
     if not found:
         raise ManifestError(f"{where}: no image {name} in {folder}")

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import typer
-import yaml
 
 from motionfocal.benchmarks import load_benchmark, narrowed
 from motionfocal.cli.console import console, list_failures, progress_bar
@@ -14,6 +13,7 @@ from motionfocal.errors import ConfigError
 from motionfocal.generation.asked import remember_benchmark
 from motionfocal.generation.generate import generate
 from motionfocal.generation.open import Options, open_animator
+from motionfocal.reading import parse_yaml
 from motionfocal.shard import WHOLE, Shard
 
 
@@ -78,8 +78,5 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise ConfigError(f"--set {text}: expected KEY=VALUE, such as eta=1")
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not YAML; put it in quotes") from error
+        settings[key] = parse_yaml(value, f"--set {text}", ConfigError)
     return settings

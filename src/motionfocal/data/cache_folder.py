@@ -21,6 +21,7 @@ from typing import Literal, Self, cast, get_args
 from uuid import uuid4
 
 import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -34,6 +35,39 @@ from motionfocal.shard import Shard
 Kind = Literal["latents", "texts", "heatmaps"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class _Video(BaseModel):
+    file: str
+    size: int
+    mtime_ns: int
+    content: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+
+class _NoVideo(BaseModel):
+    file: str
+    size: int
+    mtime_ns: int
+    rejected: str
+
+
+class _Made(BaseModel):
+    id: str
+    n: int
+
+
+class _Failed(BaseModel):
+    latents: str
+    rejected: str
+
+
+_FILE: TypeAdapter[object] = TypeAdapter(_NoVideo | _Video)
+_WINDOW: TypeAdapter[object] = TypeAdapter(_Failed | _Made)
+"""What is read of the rows of ``files.jsonl`` and ``clips.jsonl``."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +107,7 @@ class CacheFolder:
             with safe_open(path, "pt") as file:
                 rounded: dict[str, str] = json.loads((file.metadata() or {}).get("rounded", "{}"))
                 tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise DamagedFileError(
                 f"{path}: damaged or missing ({error}); delete it and run 'motionfocal prepare' again"
             ) from error
@@ -81,16 +115,23 @@ class CacheFolder:
 
     def files(self) -> dict[Stamp, FileFacts | str]:
         """Every file that was ever looked at; of one that is no video, why."""
-        return {_stamp(row): _facts(row) for row in self._rows("files")}
+        return {_stamp(row): _facts(row) for row in self._rows("files", _FILE)}
 
     def clips(self) -> Iterator[Row]:
         """Rows of the index: windows with what their entries are made of, and windows that failed (``rejected``)."""
-        return self._rows("clips")
+        return self._rows("clips", _WINDOW)
 
-    def _rows(self, name: str) -> Iterator[Row]:
-        """The rows of all shards' files."""
+    def _rows(self, name: str, form: TypeAdapter[object]) -> Iterator[Row]:
+        """The rows of all shards' files, each of which has what is read of it."""
         for path in sorted(self.root.glob(f"{name}*.jsonl")):
-            yield from read_jsonl(path)
+            for number, row in enumerate(read_jsonl(path), 1):
+                try:
+                    form.validate_python(row)
+                except ValidationError as error:
+                    raise DamagedFileError(
+                        f"{path}, line {number}: not a row of a cache; delete it and run 'motionfocal prepare' again"
+                    ) from error
+                yield row
 
 
 def _stamp(row: Row) -> Stamp:

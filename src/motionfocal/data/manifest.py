@@ -12,7 +12,8 @@ from pathlib import Path
 
 from motionfocal.data.files import VideoFile, find_shards, members
 from motionfocal.errors import ManifestError
-from motionfocal.tables import as_object, first_of, read_table, read_text, text_of
+from motionfocal.reading import is_there, read_text
+from motionfocal.tables import as_object, first_of, read_table, text_of
 from motionfocal.video.files import VIDEO_SUFFIXES
 
 FILE_COLUMNS = ("file_name", "video", "file")
@@ -99,7 +100,7 @@ def _of_table(table: Path, folder: Path) -> Iterator[Caption]:
 
 def _named(name: str, folder: Path, text: str, where: str) -> Caption:
     path = folder / name
-    if not path.is_file():
+    if not is_there(path):
         raise ManifestError(f"{where}: no clip {name} in {folder}")
     return Caption(Path(name).with_suffix("").as_posix(), VideoFile(path), text)
 
@@ -151,7 +152,7 @@ def _of_lines(prompts: Path, folder: Path) -> Iterator[Caption]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in read_text(path).rstrip("\n").split("\n")]
+    return [line.strip() for line in read_text(path, ManifestError).rstrip("\n").split("\n")]
 
 
 def _of_shard(shard: Path) -> Iterator[Caption]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from motionfocal.data.sources import SpritesData
 from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.reading import read_yaml
 from motionfocal.settings import Settings
 from motionfocal.training.config import TrainingConfig, explained, load_config, recipe
 from motionfocal.worlds import SpritesSettings
@@ -176,8 +177,6 @@ def load_plan(path: Path) -> ExperimentPlan:
     if not path.is_file():
         raise ConfigError(f"{path}: no such experiment file")
     try:
-        return ExperimentPlan.model_validate(yaml.safe_load(path.read_text()) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        return ExperimentPlan.model_validate(read_yaml(path, ConfigError) or {})
     except ValidationError as error:
         raise ConfigError(f"{path}: {explained(error)}") from error

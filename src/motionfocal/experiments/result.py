@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from motionfocal.errors import ConfigError
 from motionfocal.experiments.plan import RunPlan
+from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.video.files import replacing
 from motionfocal.worlds.oracle import Measurement
@@ -92,7 +93,7 @@ def load_result(folder: Path, run: RunPlan) -> RunResult | None:
     if not path.is_file():
         return None
     try:
-        found = RunResult.model_validate_json(path.read_text())
+        found = RunResult.model_validate_json(read_text(path, ConfigError))
     except ValidationError as error:
         raise ConfigError(f"{path}: not a result ({error.error_count()} faults); delete it and run it again") from error
     if changed := list(_changed(found.settings, run.decisive)):

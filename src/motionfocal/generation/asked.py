@@ -9,6 +9,7 @@ from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.origin import has_origin, load_origin
 from motionfocal.generation.world import world_items
+from motionfocal.reading import read_json
 from motionfocal.video.files import replacing
 
 _FILE = "benchmark.json"
@@ -46,7 +47,7 @@ def _remembered(gallery: Path) -> str | None:
     path = gallery / _FILE
     if not path.is_file():
         return None
-    try:
-        return str(json.loads(path.read_text())["benchmark"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise GalleryError(f"{path}: does not name a benchmark ({error}); delete it, and use --benchmark") from error
+    remembered = read_json(path, GalleryError)
+    if not isinstance(remembered, dict) or "benchmark" not in remembered:
+        raise GalleryError(f"{path}: does not name a benchmark; delete it, and use --benchmark")
+    return str(remembered["benchmark"])

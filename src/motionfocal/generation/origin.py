@@ -6,6 +6,7 @@ from pydantic import Field, ValidationError
 
 from motionfocal.errors import GalleryError
 from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -43,6 +44,6 @@ def load_origin(gallery: Path) -> Origin:
             f"{gallery}: no {_FILE}; the oracle judges galleries that 'motionfocal animate --world' made"
         )
     try:
-        return Origin.model_validate_json(path.read_text())
+        return Origin.model_validate_json(read_text(path, GalleryError))
     except ValidationError as error:
         raise GalleryError(f"{path}: {error}") from error

@@ -1,6 +1,5 @@
 """Build a model from its settings, save what was trained of it, and load it again."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from motionfocal.errors import CheckpointError, ConfigError
 from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.models.settings import ModelSettings
+from motionfocal.reading import read_json
 from motionfocal.settings import Settings
 
 
@@ -132,8 +132,8 @@ def load_card(folder: Path) -> ModelCard:
     if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder}: no model here; expected {CARD} and {WEIGHTS}, as a finished run writes them")
     try:
-        return TypeAdapter(ModelCard).validate_python(json.loads((folder / CARD).read_text()))
-    except (ValidationError, ValueError) as error:
+        return TypeAdapter(ModelCard).validate_python(read_json(folder / CARD, CheckpointError))
+    except ValidationError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
 
 

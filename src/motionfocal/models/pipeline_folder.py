@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.reading import read_json
 
 INDEX = "model_index.json"
 
@@ -123,10 +123,9 @@ def _download(repository: str, revision: str | None, patterns: list[str]) -> Pat
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; expected a folder in diffusers' pipeline layout")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from error
+    content = read_json(path, CheckpointError)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected an object, found {type(content).__name__}")
     return content
 
 

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.intervals import Interval
 from motionfocal.jsonl import rewrite_jsonl
+from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
 from motionfocal.study.protocol import Judgement
@@ -53,7 +55,11 @@ def load_contestants(out: Path) -> Contestants:
     """
     if not (out / _CONTESTANTS).is_file():
         raise GalleryError(f"{out}: no comparison here; run 'motionfocal judge' first")
-    found = Contestants.model_validate_json((out / _CONTESTANTS).read_text())
+    path = out / _CONTESTANTS
+    try:
+        found = Contestants.model_validate_json(read_text(path, GalleryError))
+    except ValidationError as error:
+        raise GalleryError(f"{path}: {error}; run 'motionfocal judge' again") from error
     return Contestants(ours=out / found.ours, theirs=out / found.theirs)
 
 

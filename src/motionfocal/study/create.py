@@ -15,7 +15,7 @@ from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.normalizing import normalize
 from motionfocal.study.design import StudyDesign
-from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study
+from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study, read_secrets
 from motionfocal.study.trials import Trials
 from motionfocal.video import content_of, write_image
 from motionfocal.video.files import replace_text
@@ -136,7 +136,7 @@ def _secrets(folder: Path) -> Secrets:
     """The study's secrets; those of a creation that was cut off are kept, for names hang on them."""
     path = folder / SECRETS
     if path.is_file():
-        return Secrets.model_validate_json(path.read_text(encoding="utf-8"))
+        return read_secrets(path)
     made = Secrets(key=secrets.token_urlsafe(48), salt=secrets.token_urlsafe(48))
     path.touch(mode=0o600)
     path.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from motionfocal.errors import StudyError
 from motionfocal.generation.normalizing import NormalForm
+from motionfocal.reading import read_yaml
 from motionfocal.settings import Settings
 from motionfocal.study.questions import PRESETS, Question
 
@@ -154,11 +154,7 @@ def load_design(path: Path) -> StudyDesign:
     if not path.is_file():
         raise StudyError(f"{path}: there is no such file; docs/study.md shows what belongs into it")
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path}: cannot be read as YAML: {error}") from error
-    try:
-        design = StudyDesign.model_validate(written)
+        design = StudyDesign.model_validate(read_yaml(path, StudyError))
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, one['loc'])) or 'study'}: {one['msg']}" for one in error.errors())
         raise StudyError(f"{path}: " + "; ".join(faults)) from error

@@ -15,9 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from motionfocal.errors import StudyError, UnknownNameError
+from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.study.design import CheckKind, StudyDesign, load_design
 
@@ -139,6 +140,18 @@ class Secrets(Settings):
     admin: str = ""
 
 
+def read_secrets(path: Path) -> Secrets:
+    """A study's secrets. Raises StudyError, which does not show them, when they cannot be read."""
+    if not path.is_file():
+        raise StudyError(f"{path}: missing; is this a study's folder?")
+    try:
+        return Secrets.model_validate_json(read_text(path, StudyError))
+    except ValidationError as error:
+        raise StudyError(
+            f"{path}: holds no secrets of a study; restore it from a backup, for names hang on it"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Study:
     """A created study, opened from its folder."""
@@ -155,8 +168,8 @@ class Study:
             if not (folder / name).is_file():
                 raise StudyError(f"{folder}: no study here, {name} is missing; make one by 'motionfocal study create'")
         try:
-            plan = Plan.model_validate_json((folder / PLAN).read_text(encoding="utf-8"))
-            secrets = Secrets.model_validate_json((folder / SECRETS).read_text(encoding="utf-8"))
+            plan = Plan.model_validate_json(read_text(folder / PLAN, StudyError))
+            secrets = read_secrets(folder / SECRETS)
         except ValueError as error:
             raise StudyError(f"{folder}: the study is damaged: {error}") from error
         return cls(folder, load_design(folder / DESIGN), plan, secrets)

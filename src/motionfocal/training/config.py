@@ -16,6 +16,7 @@ from motionfocal.models.family import known_families
 from motionfocal.models.lora import LoraSettings
 from motionfocal.models.settings import ModelSettings
 from motionfocal.motion.heatmap import HeatmapSettings
+from motionfocal.reading import parse_yaml, read_yaml
 from motionfocal.settings import Settings
 
 
@@ -188,14 +189,12 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingCon
     if path is not None and not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        values = (yaml.safe_load(path.read_text()) or {}) if path else {}
+        values = (read_yaml(path, ConfigError) or {}) if path else {}
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: a config is a mapping of keys, not a {type(values).__name__}")
         for override in overrides:
             _apply(values, override)
         return TrainingConfig.model_validate(values)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{path or 'config'}: {explained(error)}") from error
 
@@ -211,7 +210,7 @@ def _apply(values: dict[str, object], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
         values = child
-    values[last] = yaml.safe_load(text)
+    values[last] = parse_yaml(text, f"--set {override}", ConfigError)
 
 
 _TAGS = {

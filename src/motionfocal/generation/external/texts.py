@@ -7,6 +7,7 @@ from typing import cast
 import yaml
 
 from motionfocal.errors import UnavailableError
+from motionfocal.reading import read_yaml
 
 LONGEST_NAME = 255
 """Bytes that a file's name may have on the usual file systems."""
@@ -56,12 +57,7 @@ def quoted(text: str) -> str:
 
 def read_config(path: Path) -> dict[str, object]:
     """A project's YAML config. Raises UnavailableError when it is none."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnavailableError(f"{path}: cannot be read as a YAML config ({error}); check the checkout out anew") from (
-            error
-        )
+    content = read_yaml(path, UnavailableError)
     if not isinstance(content, dict):
         raise UnavailableError(f"{path}: not a YAML config of named values; check the checkout out anew")
     return cast("dict[str, object]", content)

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from motionfocal.errors import ConfigError, DamagedFileError
 from motionfocal.intervals import LEVEL
+from motionfocal.reading import read_json
 from motionfocal.study.analysis.agreement import agreement_of, unit_of
 from motionfocal.study.analysis.contents import Agreement, AgreementWithPeople, Analysis, ComparisonRow, Ranking, Table
 from motionfocal.study.analysis.orders import Settled, settle, with_people
@@ -97,10 +98,7 @@ def read_analysis(path: Path) -> Analysis:
     Raises:
         DamagedFileError: no such file, or none of ours; the text names the field.
     """
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(f"{path}: cannot be read as an analysis: {error}") from error
+    written = read_json(path, DamagedFileError)
     try:
         return TypeAdapter(Analysis).validate_python(_with_nan(Analysis, written))
     except ValidationError as error:

@@ -78,7 +78,7 @@ def _parquet(path: Path) -> list[Row]:
 
     try:
         rows: list[Row] = parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ManifestError(f"{path}: not Parquet ({error})") from error
     return rows
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.records import EventRecord
-from motionfocal.study.plan import SECRETS, Secrets
+from motionfocal.study.plan import SECRETS, read_secrets
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.tokens import serializer
 from motionfocal.video.files import replacing
@@ -39,10 +39,7 @@ def set_password(folder: Path, password: str) -> None:
     if not _SHORTEST <= len(password) <= _LONGEST:
         raise StudyError(f"admin password: {len(password)} characters; take {_SHORTEST} to {_LONGEST}")
     path = folder / SECRETS
-    try:
-        known = Secrets.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({type(error).__name__}); is this a study's folder?") from error
+    known = read_secrets(path)
     changed = known.model_copy(update={"admin": PasswordHasher().hash(password)})
     with replacing(path) as partial:
         partial.chmod(0o600)  # before there is anything in it
