@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from figures import Figure, spread, tell
 
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.metrics.clips import FileFrames
@@ -112,12 +113,14 @@ def main() -> None:
     once = [seconds for seconds, _ in found["one pass"]]
     held = statistics.median(memory for _, memory in found["one pass"])
     print("| | frames a second | one pass is faster by (range) | memory, MB | of it, one pass |\n|---|---|---|---|---|")
+    figures = []
     for side, runs in found.items():
         ratios = [seconds / base for (seconds, _), base in zip(runs, once, strict=True)]
         memory = statistics.median(memory for _, memory in runs)
         speed = frames / statistics.median(seconds for seconds, _ in runs)
-        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-        print(f"| {side} | {speed:.1f} | {spread} | {memory:.0f} | {100 * held / memory:.0f} % |")
+        print(f"| {side} | {speed:.1f} | {spread(ratios, 1)} | {memory:.0f} | {100 * held / memory:.0f} % |")
+        figures.append(Figure(f"metrics without networks at 720p: time of {side}, against one pass", spread(ratios, 1)))
+    tell(*figures[1:])
 
 
 if __name__ == "__main__":

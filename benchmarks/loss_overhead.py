@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from figures import Figure, spread, tell
 
 from motionfocal.loss import WEIGHTINGS, MotionFocalLoss
 
@@ -42,6 +43,13 @@ def main() -> None:
     print("| weighting | median ratio to MSE | min | max |\n|---|---|---|---|")
     for name, values in ratios.items():
         print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f} |")
+    shape = ",".join(map(str, SHAPE))
+    tell(
+        *(
+            Figure(f"loss `{name}` at `[{shape}]`, forward and backward, times a plain MSE", spread(ratios[name]), "2")
+            for name in ("paper", "motionfocal")
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from figures import Figure, spread, tell
 
 from motionfocal.data.cache import CacheSpec
 from motionfocal.data.prepare import prepare
@@ -36,7 +37,7 @@ class NoModel:
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """Zeros."""
-        return torch.zeros(1, SPEC.channels, *SPEC.grid(FRAMES, *SIZE))
+        return torch.zeros(1, SPEC.channels, *SPEC.grid(*frames.shape[1:4]))
 
     def encode_image(self, images: torch.Tensor, frames: int) -> dict[str, torch.Tensor]:
         """Nothing."""
@@ -105,9 +106,15 @@ def main() -> None:
             speedups.append(one / two)
             seconds.append(all_of_it / args.clips)
     print(f"{args.estimator}, {FRAMES} frames of {SIZE[0]}x{SIZE[1]}, {args.clips} clips, {args.repeats} times")
-    for told, values in (("of the bare flow's throughput", shares), ("times as fast on two cores", speedups)):
-        print(f"{statistics.median(values):.2f} {told} ({min(values):.2f} to {max(values):.2f})")
+    print(f"{spread(shares)} of the bare flow's throughput")
+    print(f"{spread(speedups)} times as fast on two cores")
     print(f"{statistics.median(seconds):.2f} CPU seconds a clip")
+    tell(
+        Figure(
+            f"`prepare`, against its bare flow ({args.estimator}) on the same frames, one core", spread(shares), "0.9"
+        ),
+        Figure("`prepare` on two cores, against one", spread(speedups), "1.8"),
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+from figures import Figure, spread, tell
+
 RUNS = 7
 COMMANDS = {
     "motionfocal --help": [sys.executable, "-m", "motionfocal", "--help"],
@@ -24,10 +26,12 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     print("| command | median s | min s | max s |\n|---|---|---|---|")
+    found = {}
     for name, command in COMMANDS.items():
         seconds(command)
-        times = [seconds(command) for _ in range(RUNS)]
+        times = found[name] = [seconds(command) for _ in range(RUNS)]
         print(f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} |")
+    tell(*(Figure(f"`{name}`, seconds", spread(times)) for name, times in found.items()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from figures import Figure, tell
 from numpy.typing import NDArray
 
 from motionfocal.intervals import LEVEL, Interval, grouped_mean, wilson
@@ -93,7 +94,8 @@ def study(setting: Setting, rng: np.random.Generator) -> list[Judgement]:
     return [vote for vote in votes if rng.random() < chances[vote.rater]]
 
 
-def measure(setting: Setting, studies: int, seed: int) -> None:
+def measure(setting: Setting, studies: int, seed: int) -> Interval:
+    """The share of simulated studies whose two-way interval holds the truth."""
     rng = np.random.default_rng(seed)
     truth = setting.population.preference
     found: dict[str, list[Interval]] = {name: [] for name in ESTIMATORS}
@@ -105,10 +107,15 @@ def measure(setting: Setting, studies: int, seed: int) -> None:
     print(f"{setting.name}: truth {truth:.4f}, mean {means.mean():.4f}, sd {means.std():.4f}, {studies} studies")
     for name, intervals in found.items():
         print(f"  {name:11s} {described(intervals, truth)}")
+    return coverage(found["two-way"], truth)
+
+
+def coverage(intervals: Sequence[Interval], truth: float) -> Interval:
+    return wilson(sum(interval.low <= truth <= interval.high for interval in intervals), len(intervals))
 
 
 def described(intervals: Sequence[Interval], truth: float) -> str:
-    held = wilson(sum(interval.low <= truth <= interval.high for interval in intervals), len(intervals))
+    held = coverage(intervals, truth)
     width: NDArray[np.float64] = np.array([interval.high - interval.low for interval in intervals])
     return f"covers {held.estimate:6.1%} ({held.low:.1%} to {held.high:.1%}), mean width {width.mean():.4f}"
 
@@ -119,8 +126,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--others", action="store_true", help="other settings, too")
     arguments = parser.parse_args()
-    for setting in (BAR, *(OTHERS if arguments.others else ())):
+    held = measure(BAR, arguments.studies, arguments.seed)
+    for setting in OTHERS if arguments.others else ():
         measure(setting, arguments.studies, arguments.seed)
+    value = f"{held.estimate:.1%} [{held.low:.1%}, {held.high:.1%}]"
+    tell(Figure(f"{arguments.studies} simulated studies: intervals of 95 % that hold the truth", value, "95 %"))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from figures import Figure, tell
 from sqlalchemy import select
 
 from motionfocal.benchmarks import load_benchmark
@@ -191,6 +192,13 @@ def report(name: str, told: Told) -> None:
         )
 
 
+def figure(name: str, what: str, told: Told) -> Figure:
+    p50, p99 = np.percentile(1000 * np.asarray(told.took), [50, 99])
+    return Figure(
+        f"a vote of {RATERS} raters, {what}, until it is on disk ({name}), ms", f"p50 {p50:.0f}, p99 {p99:.0f}"
+    )
+
+
 def audit(database: Database, acknowledged: set[str]) -> None:
     with database.read() as session:
         stored = Counter(session.scalars(select(VoteRecord.uid)))
@@ -233,6 +241,8 @@ def main() -> None:
         report("steady", told)
         report("burst", at_once)
         audit(database, told.votes | at_once.votes)
+        name = database.engine.dialect.name
+        tell(figure(name, "one each two to six seconds", told), figure(name, "all in one instant", at_once))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from figures import Figure, tell
 from playwright.sync_api import sync_playwright
 
 from motionfocal.study.design import Texts
@@ -160,6 +161,16 @@ def main() -> None:
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
         print("| " + " | ".join(f"{value:.3g}" for value in row.values()) + " |")
+    tell(
+        *(
+            Figure(
+                f"the study's two players at {row['fps']:g} fps, {row['burners']} busy processes: frames apart at most",
+                f"{row['drift max']:.3f}",
+                "1",
+            )
+            for row in rows
+        )
+    )
 
 
 if __name__ == "__main__":
