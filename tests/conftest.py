@@ -91,13 +91,21 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """A real Chromium, one a test file."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need Playwright (.[dev])")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a real Chromium, which Playwright drives."""
+    pytest.importorskip("playwright", reason="browser tests need Playwright (pip install .[dev])")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """A real Chromium, one a test file."""
+    from playwright import sync_api as playwright
+
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser

@@ -5,8 +5,6 @@ In the first, people with known preferences drive the real page in a browser, an
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -241,11 +239,7 @@ async def field_work(server: Server, minds: Minds, links: list[str], chromium: s
     return drivers
 
 
-def test_forty_people_in_browsers_and_the_analysis_finds_what_was_put_in(real_study, tmp_path):
-    pytest.importorskip("playwright.async_api", reason="the browser tests need Playwright (pip install .[dev])")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+def test_forty_people_in_browsers_and_the_analysis_finds_what_was_put_in(real_study, chromium, tmp_path):
     database = Database(real_study.database)
     with served(real_study, real_study.database) as server:
         links = run("study", "invite", real_study.folder, RATERS, "--url", server.url).split()

@@ -171,7 +171,11 @@ def _clips(
 
     result = normalize(wanted, target, design.form, progress=advance)
     if result.failed:
-        raise StudyError(f"clips of {gallery.model} cannot be shown:\n  " + "\n  ".join(result.failed[:20]))
+        raise StudyError(
+            f"clips of {gallery.model} do not take the study's form ({design.form.frames} frames of"
+            f" {design.form.height}x{design.form.width}; change 'form' in the design):\n  "
+            + "\n  ".join(result.failed[:20])
+        )
     return {
         row.id: ClipFile(
             id=Path(row.file).stem,

@@ -49,7 +49,7 @@ class Training(Settings):
 
     @model_validator(mode="after")
     def _can_be_passed(self) -> "Training":
-        if self.right > self.tasks:
+        if self.tasks and self.right > self.tasks:
             raise ValueError(f"right: {self.right} of {self.tasks} tasks cannot be right")
         return self
 
