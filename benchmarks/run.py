@@ -2,7 +2,7 @@
 
     python benchmarks/run.py                            # all, about half an hour on two cores
     python benchmarks/run.py loss_overhead startup      # some; the others' figures stay what they were
-    python benchmarks/run.py --table README.md          # no measuring: write the table between its marks in a document
+    python benchmarks/run.py --table README.md docs/figures.md    # no measuring: write the table between its marks
 
 Figures are kept in ``benchmarks/figures.json`` with the machine that gave them. A benchmark that fails keeps its
 earlier figures, and is named at the end.
@@ -78,7 +78,7 @@ def write_table(document: Path, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--table", type=Path, metavar="DOCUMENT", help="write the kept figures into it, and stop")
+    parser.add_argument("--table", nargs="+", type=Path, default=[], metavar="DOCUMENT", help="write it, and stop")
     asked = parser.parse_args()
     if unknown := set(asked.names) - BENCHMARKS.keys():
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
@@ -91,9 +91,9 @@ def main() -> None:
             failed.append(f"{name}: {error}")
             continue
         KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    if asked.table:
-        write_table(asked.table, table(kept))
-    else:
+    for document in asked.table:
+        write_table(document, table(kept))
+    if not asked.table:
         print(f"\n{table(kept)}")
     if failed:
         sys.exit("failed:\n" + "\n".join(failed))

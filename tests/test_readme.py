@@ -1,6 +1,8 @@
 """What the README shows works as it stands there."""
 
+import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,20 @@ def test_the_make_targets_exist():
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.M):
         assert re.search(rf"^{target}:", makefile, re.M)
+
+
+def test_the_table_of_figures_is_what_was_measured():
+    root = Path(__file__).parents[1]
+    sys.path.insert(0, str(root / "benchmarks"))
+    try:
+        import run
+    finally:
+        sys.path.remove(str(root / "benchmarks"))
+    kept = json.loads(run.KEPT.read_text())
+    for document in (root / "README.md", root / "docs" / "figures.md"):
+        text = document.read_text()
+        shown = text.partition(run.MARKS[0])[2].partition(run.MARKS[1])[0]
+        assert shown == run.table(kept), f"python benchmarks/run.py --table {document.relative_to(root)}"
+    assert kept.keys() <= run.BENCHMARKS.keys()
+    for name in run.BENCHMARKS:
+        assert (root / "benchmarks" / f"{name}.py").is_file()
