@@ -26,7 +26,7 @@ SIZES = {
     "720x1280": ((720, 1280), 54.0, (13.5, 4.5), 11.0),
 }
 """Size, radius of the disc, its velocity and the camera's speed in pixels a frame."""
-NOISES = (2.0, 4.0, 6.0)
+NOISES, NOISY_SIZES = (2.0, 4.0, 6.0), ((32, 32), (48, 48), (64, 64), (128, 128), (320, 512))
 CASES = {
     "still, raw": ("still", "raw"),
     "still, compensated": ("still", "compensated"),
@@ -71,7 +71,7 @@ def main() -> None:
     print("\nshare lit in a still clip of 8 frames by sensor noise (standard deviation in grey levels), mean [worst]")
     print("| estimator, size | " + " | ".join(map(str, NOISES)) + " |\n" + "|---" * (len(NOISES) + 1) + "|")
     for estimator in ("dis", "farneback"):
-        for size in ((32, 32), (48, 48), *(size for size, *_ in SIZES.values())):
+        for size in NOISY_SIZES:
             cells = [noise_share(estimator, size, noise, seeds) for noise in NOISES]
             print(f"| {estimator} {size[0]}x{size[1]} | {' | '.join(cells)} |", flush=True)
     tell(
