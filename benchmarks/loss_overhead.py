@@ -46,7 +46,11 @@ def main() -> None:
     shape = ",".join(map(str, SHAPE))
     tell(
         *(
-            Figure(f"loss `{name}` at `[{shape}]`, forward and backward, times a plain MSE", spread(ratios[name]), "2")
+            Figure(
+                f"loss `{name}` at `[{shape}]`, forward and backward, times a plain MSE",
+                spread(ratios[name]),
+                "at most 2",
+            )
             for name in ("paper", "motionfocal")
         )
     )

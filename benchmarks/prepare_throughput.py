@@ -113,7 +113,7 @@ def main() -> None:
         Figure(
             f"`prepare`, against its bare flow ({args.estimator}) on the same frames, one core", spread(shares), "0.9"
         ),
-        Figure("`prepare` on two cores, against one", spread(speedups), "1.8"),
+        Figure("`prepare` on two cores, against one", spread(speedups), "at least 1.8"),
     )
 
 

@@ -166,7 +166,7 @@ def main() -> None:
             Figure(
                 f"the study's two players at {row['fps']:g} fps, {row['burners']} busy processes: frames apart at most",
                 f"{row['drift max']:.3f}",
-                "1",
+                "at most 1",
             )
             for row in rows
         )
