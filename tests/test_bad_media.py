@@ -282,3 +282,14 @@ def test_an_image_too_large_to_be_one(tmp_path: Path, monkeypatch: pytest.Monkey
     Image.fromarray(picture(1)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert "exceeds limit" in complaint(tmp_path / "a.png", read_image)
+
+
+def test_a_picture_that_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(picture(1)).save(path)
+
+    def no_memory(self: Image.Image, *_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", no_memory)
+    assert "memory" in complaint(path, read_image)

@@ -29,6 +29,8 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Frames:
         Image.DecompressionBombError,
     ) as error:  # Pillow raises all four
         raise MediaError(f"{path}: cannot be read as an image ({error}); save it again as PNG or JPEG") from error
+    except MemoryError as error:
+        raise MediaError(f"{path}: takes more memory than there is; scale it down") from error
     return image if size is None else resize_and_crop(image, size)
 
 
