@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from motionfocal.data.cache import CacheSource, CacheSpec
 from motionfocal.data.cache_folder import CacheFolder, CacheWriter, FileFacts
@@ -290,3 +291,13 @@ def test_shards_share_out_all_clips():
     for wrong in ((0, 4), (5, 4), (1, 0)):
         with pytest.raises(ConfigError, match="shards run from 1"):
             Shard(*wrong)
+
+
+@pytest.mark.parametrize("rounded", ['{"a": "float3"}', '{"b": "float32"}', "[1]", "{", '{"a": 1}'])
+def test_an_entry_whose_metadata_is_odd_is_damaged(tmp_path, rounded):
+    folder = CacheFolder(tmp_path)
+    path = folder.path("latents", "ab")
+    path.parent.mkdir(parents=True)
+    save_file({"a": torch.zeros(2)}, path, {"rounded": rounded})
+    with pytest.raises(DamagedFileError, match="run 'motionfocal prepare' again"):
+        folder.read("latents", "ab")

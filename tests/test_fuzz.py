@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from motionfocal.errors import MediaError
@@ -77,8 +76,7 @@ def test_a_process_that_hangs_or_dies_is_a_finding_and_the_next_case_goes_on(goo
 
 def test_no_door_lets_anything_else_through():
     doors = list(DOORS.values())
-    first = int(np.random.default_rng(1).integers(10**6)) * len(doors)
-    outcomes, findings = fuzz.fuzz(doors, iter(range(first, first + CASES)), until=time.monotonic() + 600)
+    outcomes, findings = fuzz.fuzz(doors, iter(range(CASES)), until=time.monotonic() + 600)
     assert findings == []
     assert outcomes.total() == CASES
     assert all(outcomes[name, "refused"] for name in DOORS if name != "clips"), "every door was given something broken"

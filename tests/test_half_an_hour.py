@@ -73,7 +73,7 @@ def test_every_step_works_as_written(tmp_path, monkeypatch, chromium):
     assert not person.troubles
 
     status, analyze = read.splitlines()
-    assert "2" in run(status)
+    assert "2 of 2" in run(status)
     run(analyze)
     assert (tmp_path / "results" / "index.html").is_file()
     (row,) = read_analysis(tmp_path / "results" / "analysis.json").tables[0].rows

@@ -65,9 +65,10 @@ class _Failed(BaseModel):
     rejected: str
 
 
+_ROUNDED = TypeAdapter(dict[str, str])
 _FILE: TypeAdapter[object] = TypeAdapter(_NoVideo | _Video)
 _WINDOW: TypeAdapter[object] = TypeAdapter(_Failed | _Made)
-"""What is read of the rows of ``files.jsonl`` and ``clips.jsonl``."""
+"""What is read of an entry's metadata, and of the rows of ``files.jsonl`` and ``clips.jsonl``."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ class CacheFolder:
         path = self.path(kind, key)
         try:
             with safe_open(path, "pt") as file:
-                rounded: dict[str, str] = json.loads((file.metadata() or {}).get("rounded", "{}"))
+                rounded = _ROUNDED.validate_json((file.metadata() or {}).get("rounded", "{}"))
                 tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
+            return tensors | {name: tensors[name].to(DTYPES[dtype]) for name, dtype in rounded.items()}
+        except (SafetensorError, OSError, ValidationError, KeyError) as error:
             raise DamagedFileError(
                 f"{path}: damaged or missing ({error}); delete it and run 'motionfocal prepare' again"
             ) from error
-        return tensors | {name: tensors[name].to(DTYPES[dtype]) for name, dtype in rounded.items()}
 
     def files(self) -> dict[Stamp, FileFacts | str]:
         """Every file that was ever looked at; of one that is no video, why."""

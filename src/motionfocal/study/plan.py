@@ -146,10 +146,10 @@ def read_secrets(path: Path) -> Secrets:
         raise StudyError(f"{path}: missing; is this a study's folder?")
     try:
         return Secrets.model_validate_json(read_text(path, StudyError))
-    except ValidationError as error:
+    except ValidationError:
         raise StudyError(
             f"{path}: holds no secrets of a study; restore it from a backup, for names hang on it"
-        ) from error
+        ) from None  # it quotes what it read
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,7 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin):
         """
         super().__init__()
         first, embedding = block_out_channels[0], 4 * block_out_channels[0]
-        if any(width % GROUPS for width in block_out_channels):
-            raise ConfigError(f"block_out_channels {list(block_out_channels)}: widths are multiples of {GROUPS}")
-        if len(attention_levels) != len(block_out_channels):
-            raise ConfigError("attention_levels needs one entry for each of block_out_channels")
+        _check_levels(block_out_channels, attention_levels)
         sizes = LayerSizes(
             embedding=embedding,
             cross_attention_dim=cross_attention_dim,
@@ -212,6 +209,14 @@ def _require_shape(name: str, tensor: Tensor, shape: Sequence[int | None]) -> No
     if tensor.ndim != len(shape) or any(b not in (None, a) for a, b in zip(tensor.shape, shape, strict=True)):
         expected = ["any" if length is None else length for length in shape]
         raise ShapeError(f"{name}: expected {expected}, got {list(tensor.shape)}".replace("'any'", "any"))
+
+
+def _check_levels(widths: Sequence[int], attention_levels: Sequence[bool]) -> None:
+    """Raise ConfigError for scales that cannot be built."""
+    if any(width % GROUPS for width in widths):
+        raise ConfigError(f"block_out_channels {list(widths)}: widths are multiples of {GROUPS}")
+    if len(attention_levels) != len(widths):
+        raise ConfigError("attention_levels needs one entry for each of block_out_channels")
 
 
 def _levels(
