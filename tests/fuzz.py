@@ -3,7 +3,7 @@
     python -m tests.fuzz --minutes 60
     python -m tests.fuzz --door votes --case 1234      # one case again, with its file kept
 
-A case is a number: it decides the door, which of the door's good files is broken, and how. Doors are tried in a process
+A case is a number: it decides the door, which of its good files are broken, and how. Doors are tried in a process
 of their own, with bounded time and memory, so that a crash, a hang or a decompression bomb is one more finding.
 """
 
@@ -36,7 +36,7 @@ WORDS = (
     *(b"", b"null", b"nan", b"-1", b"0", b"1e999", b"9" * 5000, b"true", b"[]", b"{}", b"''", b'"', b"'", b": ", b"- "),
     *(b"../../etc/passwd", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", "ü\u202e".encode(), b"#", b"|", b"," * 50, b"\t"),
     *(b"!!python/object/apply:os.abort []", b"[" * 5000, b"{a: " * 3000, b'{"a": ' * 3000, b"&a [*a]", b"*a", b"\r\n"),
-    b"x" * 100_000,
+    *(b"9" * 25, b"2147483648", b"%00", b"%ED%A0%80", b"%2e%2e%2f", b"x" * 100_000),
 )  # fmt: skip
 """What a word of a text becomes."""
 
@@ -92,20 +92,20 @@ def _word(content: bytes, rng: np.random.Generator) -> bytes:
         case 1:
             lines.insert(number, lines[int(rng.integers(len(lines)))])
         case _:
-            words = re.split(rb"([\s,:;\"\[\]{}]+)", lines[number])  # what is between them has odd places
+            words = re.split(rb"([\s,:;/?&=\"\[\]{}]+)", lines[number])  # what is between them has odd places
             words[2 * int(rng.integers((len(words) + 1) // 2))] = WORDS[int(rng.integers(len(WORDS)))]
             lines[number] = b"".join(words)
     return b"\n".join(lines)
 
 
 def write_case(door: Door, case: int, good: Path, folder: Path) -> None:
-    """The folder of a case: the door's good files, one of them broken."""
+    """The folder of a case: the door's good files, one of them broken, or every one."""
     rng = np.random.default_rng(case)
     shutil.copytree(good / door.name, folder)
     targets = sorted(path for path in folder.rglob(door.breaks) if path.is_file())
-    target = targets[int(rng.integers(len(targets)))]
-    other = targets[int(rng.integers(len(targets)))].read_bytes()
-    target.write_bytes(broken(target.read_bytes(), other, door.text, rng))
+    for target in targets if door.every else [targets[int(rng.integers(len(targets)))]]:
+        other = targets[int(rng.integers(len(targets)))].read_bytes()
+        target.write_bytes(broken(target.read_bytes(), other, door.text, rng))
 
 
 class Trier:

@@ -1,6 +1,7 @@
 """The doors of the package that read files of others, and good files for each to begin from."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,12 +26,14 @@ from motionfocal.study.analysis.export import write_votes
 from motionfocal.study.analysis.votes import read_votes
 from motionfocal.study.contest import load_contestants
 from motionfocal.study.design import load_design
+from motionfocal.study.plan import Study
 from motionfocal.training.config import load_config, recipes
 from motionfocal.video import iter_frames, probe, read_clip, read_image, write_image
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
 from .clips import cache_spec, folder_data, prepared, write_clips, write_table, write_tar
 from .films import film, picture
+from .fuzz_server import REQUESTS, good_server, replay
 from .paper_votes import paper_votes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -38,12 +41,13 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 @dataclass(frozen=True)
 class Door:
-    """What reads a folder of files, and which of them a case may break."""
+    """What reads a folder of files, and which of them a case breaks: one, or every one."""
 
     name: str
     opens: Callable[[Path], object]
     breaks: str
     text: bool = True
+    every: bool = False
 
 
 def _watch(folder: Path) -> None:
@@ -78,6 +82,8 @@ DOORS = {
         Door("config", lambda folder: load_config(folder / "config.yaml"), "*"),
         Door("experiment", lambda folder: load_plan(folder / "plan.yaml").runs, "*"),
         Door("study", lambda folder: load_design(folder / "study.yaml"), "*"),
+        Door("created", lambda folder: Study.open(folder / "study"), "*.json"),
+        Door("server", replay, REQUESTS, every=True),
         Door("table", read_manifest, "metadata.*"),
         Door("lines", read_manifest, "*.txt"),
         Door("shards", lambda folder: read_manifest(folder / "clips.tar"), "*.tar", text=False),
@@ -106,6 +112,8 @@ def good_files(root: Path) -> None:
     _settings(root)
     _lists(root)
     _made(root)
+    good_server(root / "server")
+    shutil.copytree(root / "server" / "study", root / "created" / "study")
 
 
 def _media(root: Path) -> None:

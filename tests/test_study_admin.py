@@ -271,7 +271,7 @@ class TestExclusion:
             ("admin: include", None, watched.time[0], "it was the wrong rater"),
         ]
 
-    @pytest.mark.parametrize("reason", ["", "  "])
+    @pytest.mark.parametrize("reason", ["", "  ", "\0 not storable"])
     def test_needs_a_reason(self, watched, reason):
         data = {"reason": reason, "form": watched.form()}
         assert watched.client.post("/admin/raters/2/exclude", data=data).status_code == 422
@@ -282,7 +282,13 @@ class TestExclusion:
         assert watched.client.get("/admin/raters/4711").status_code == 404
         data = {"reason": "r", "form": watched.form()}
         assert watched.client.post("/admin/raters/4711/exclude", data=data).status_code == 422
-        assert watched.client.post("/admin/raters/2/delete", data=data).status_code == 422
+        assert watched.client.post("/admin/raters/2/delete", data=data).status_code == 404
+
+    @pytest.mark.parametrize("rater", ["-1", "x", "9" * 25, "9" * 5000, str(2**31)])
+    def test_of_a_number_that_no_database_holds_is_of_nobody(self, watched, rater):
+        assert watched.client.get(f"/admin/raters/{rater}").status_code == 404
+        data = {"reason": "r", "form": watched.form()}
+        assert watched.client.post(f"/admin/raters/{rater}/exclude", data=data).status_code == 404
 
 
 class TestPages:
@@ -370,10 +376,12 @@ class TestInvitations:
         made = public.client.post("/admin/invitations", data=form, headers=headers)
         assert "https://study.example.org/join/" in made.text
 
-    @pytest.mark.parametrize("wrong", [{"count": 0}, {"count": 501}, {"count": 1, "days": -1}, {"label": "x" * 121}])
+    @pytest.mark.parametrize(
+        "wrong", [{"count": 0}, {"count": 501}, {"days": -1}, {"label": "x" * 121}, {"label": "\0"}]
+    )
     def test_out_of_range(self, site, wrong):
         site.log_in()
-        assert site.client.post("/admin/invitations", data={"form": site.form()} | wrong).status_code == 422
+        assert site.client.post("/admin/invitations", data={"form": site.form(), "count": 1} | wrong).status_code == 422
 
 
 class TestExport:
@@ -393,7 +401,7 @@ class TestExport:
         assert [e.what["table"] for e in watched.events("admin: export")] == [*files]
 
     def test_of_nothing_known(self, watched):
-        assert watched.client.get("/admin/export/secrets.csv").status_code == 422
+        assert watched.client.get("/admin/export/secrets.csv").status_code == 404
 
 
 class TestOverview:

@@ -29,7 +29,9 @@ from motionfocal.study.web.admin_views import (
     render_admin,
     style_sheet,
 )
+from motionfocal.study.web.ballots import Text
 from motionfocal.study.web.context import Context
+from motionfocal.study.web.guards import Number
 
 _LOG = logging.getLogger(__name__)
 _BY = "admin"
@@ -139,8 +141,8 @@ def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
     study = context.study
     changes = {"exclude": exclude, "include": include}
 
-    @router.get("/raters/{rater:int}")
-    def rater_page(session: Annotated[AdminSession, Depends(gate.seen)], rater: int) -> HTMLResponse:
+    @router.get("/raters/{rater}")
+    def rater_page(session: Annotated[AdminSession, Depends(gate.seen)], rater: Number) -> HTMLResponse:
         with context.database.read() as records:
             try:
                 sheet = rater_sheet(records, study, rater)
@@ -148,12 +150,12 @@ def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
                 raise HTTPException(404) from error
         return HTMLResponse(render_admin(RaterView(study.plan.name, session.form, sheet)))
 
-    @router.post("/raters/{rater:int}/{change}")
+    @router.post("/raters/{rater}/{change}")
     def decide(
         session: Annotated[AdminSession, Depends(gate.posted)],
-        rater: int,
+        rater: Number,
         change: Annotated[str, Path(pattern="^(exclude|include)$")],
-        reason: Annotated[str, Form(max_length=500)] = "",
+        reason: Annotated[Text, Form(max_length=500)] = "",
     ) -> Response:
         with context.database.write() as records:
             try:
@@ -176,7 +178,7 @@ def _add_invitations(router: APIRouter, context: Context, gate: _Gate) -> None:
     def make(
         session: Annotated[AdminSession, Depends(gate.posted)],
         count: Annotated[int, Form(ge=1, le=_MOST)],
-        label: Annotated[str, Form(max_length=120)] = "",
+        label: Annotated[Text, Form(max_length=120)] = "",
         days: Annotated[int, Form(ge=0, le=365)] = 0,
     ) -> Response:
         now = context.clock()

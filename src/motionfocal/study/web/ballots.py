@@ -18,6 +18,8 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+"""What somebody wrote, as far as databases store it."""
+
 Name = Annotated[Text, Field(min_length=1, max_length=60)]
 Uid = Annotated[Text, Field(min_length=1, max_length=40)]
 Value = (

@@ -3,8 +3,10 @@
 import math
 import threading
 from collections.abc import Callable
+from typing import Annotated
 from urllib.parse import urlsplit
 
+from fastapi import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,6 +18,9 @@ from motionfocal.study.web.context import Context
 _NOBODY = "'none'"
 _MANY = 10_000
 _ROUNDING = 1e-5  # of seconds since 1970, added up
+
+Number = Annotated[int, Path(ge=0, lt=2**31)]
+"""A number in an address, as far as databases count."""
 
 Problem = Callable[[str, int, str], Response]
 """Makes the answer to a request of a path that is refused, from a status and a text."""

@@ -16,6 +16,7 @@ from motionfocal.errors import StudyError
 from motionfocal.study.fieldwork.records import ImpressionRecord
 from motionfocal.study.plan import Example
 from motionfocal.study.web.context import Context
+from motionfocal.study.web.guards import Number
 from motionfocal.study.web.shown import item_of
 from motionfocal.study.web.tokens import RaterTokens
 
@@ -52,11 +53,11 @@ def media_router(context: Context) -> APIRouter:
     def clip_file(clip: str) -> Path:
         return study.path(study.plan.clip(clip).file)
 
-    def example_clip(request: Request, number: int, side: str) -> FileResponse:
+    def example_clip(request: Request, number: Number, side: str) -> FileResponse:
         clips = {"left": example(number).left, "right": example(number).right}
         return _media(request, clip_file(_of(clips, side)), f"example-{number}-{side}")
 
-    def example_picture(request: Request, number: int) -> FileResponse:
+    def example_picture(request: Request, number: Number) -> FileResponse:
         picture = study.plan.item(example(number).item).picture
         return _media(request, study.path(picture), f"example-{number}")
 
@@ -71,19 +72,19 @@ def media_router(context: Context) -> APIRouter:
         item = item_of(study.plan, impression(token, uid))
         return _media(request, study.path(item.picture), uid)
 
-    @router.get("/r/{token}/examples/{number:int}/picture")
-    def own_example_picture(request: Request, token: str, number: int) -> FileResponse:
+    @router.get("/r/{token}/examples/{number}/picture")
+    def own_example_picture(request: Request, token: str, number: Number) -> FileResponse:
         tokens.rater(token)
         return example_picture(request, number)
 
-    @router.get("/r/{token}/examples/{number:int}/{side}.mp4")
-    def own_example_clip(request: Request, token: str, number: int, side: str) -> FileResponse:
+    @router.get("/r/{token}/examples/{number}/{side}.mp4")
+    def own_example_clip(request: Request, token: str, number: Number, side: str) -> FileResponse:
         tokens.rater(token)
         return example_clip(request, number, side)
 
     if study.design.mturk:
-        router.get("/preview/examples/{number:int}/picture")(example_picture)
-        router.get("/preview/examples/{number:int}/{side}.mp4")(example_clip)
+        router.get("/preview/examples/{number}/picture")(example_picture)
+        router.get("/preview/examples/{number}/{side}.mp4")(example_clip)
     return router
 
 

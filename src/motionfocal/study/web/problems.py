@@ -47,6 +47,8 @@ def answer_problems(app: FastAPI, context: Context) -> None:
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["loc"][0] == "path":
+            return problem(context, request.url.path, 404, _TEXTS[404])
         place = ".".join(str(part) for part in first["loc"][1:])
         return problem(context, request.url.path, 422, f"{place or 'body'}: {first['msg']}")
 
