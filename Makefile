@@ -2,19 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check audit docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready  ## train with and without the motion focal loss, animate, judge, open the page
 	$(BIN)/motionfocal demo --out runs/demo
 
 test: check  ## everything: style, types, and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 check: .venv/ready-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pip check
+
+audit: .venv/ready-dev  ## known vulnerabilities of what is installed; asks the package index, and fails where that cannot tell
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .venv/frozen.txt
+	$(BIN)/pip-audit --requirement .venv/frozen.txt --no-deps --disable-pip --strict
 
 docs: .venv/ready-dev  ## the documentation as a site, in site/
 	$(BIN)/python docs/site/collect.py
