@@ -1,6 +1,7 @@
-"""The base of every settings class: frozen, and an unknown key is an error."""
+"""The base of every settings class: frozen, and an unknown key is an error. And nested settings by dotted keys."""
 
 import hashlib
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,3 +17,13 @@ class Settings(BaseModel):
     def fingerprint(self) -> str:
         """A short hash of the resolved values: equal settings, equal fingerprint, on any machine."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def dotted(values: object, prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, the keys of a value joined by dots."""
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= dotted(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

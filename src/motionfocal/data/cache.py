@@ -6,7 +6,7 @@ everything that it was made of, so an entry is never out of date, only unused, a
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from motionfocal.jsonl import Row
 from motionfocal.models.protocol import ClipShape, Tensors
 from motionfocal.motion import LatentSpec
 from motionfocal.motion.heatmap import VERSION, HeatmapSettings
+from motionfocal.settings import dotted
 from motionfocal.shard import WHOLE, Shard
 
 _VERSION = 1
@@ -298,17 +299,8 @@ def _changes(spec: CacheSpec, windows: Sequence[CachedWindow]) -> list[str]:
     found: dict[str, str] = {}
     for window in windows:
         if row := before.get((window.caption.id, window.n)):
-            old = dict(_flat(row))
-            for name, value in _flat(spec.made_of(window)):
+            old = dotted(row)
+            for name, value in dotted(spec.made_of(window)).items():
                 if old.get(name) != value:
                     found.setdefault(name, f"{name} (was {old.get(name)}, is {value})")
     return list(found.values())
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested values by dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

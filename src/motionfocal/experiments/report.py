@@ -26,6 +26,7 @@ from motionfocal.experiments.tables import (
     reasons_table,
 )
 from motionfocal.report.study_page import NOTHING
+from motionfocal.settings import dotted
 from motionfocal.video.files import replace_text
 
 REPORT, FIGURES = "report.md", "figures.json"
@@ -149,7 +150,10 @@ def _changes(changes: Changes) -> str:
 
 def settings_table(runs: Sequence[RunPlan]) -> str:
     """The resolved settings in which arms differ, an arm a row; a dash where an arm has no such setting."""
-    by_arm = {run.arm: _flat(run.config.model_dump(mode="json")) for run in reversed(runs)}
+    by_arm = {
+        run.arm: {key: str(value) for key, value in dotted(run.config.model_dump(mode="json")).items()}
+        for run in reversed(runs)
+    }
     arms = list(dict.fromkeys(run.arm for run in runs))
     keys = dict.fromkeys(key for arm in arms for key in by_arm[arm] if key not in _NO_SETTINGS)
     differing = [key for key in keys if len({by_arm[arm].get(key) for arm in arms}) > 1]
@@ -157,16 +161,6 @@ def settings_table(runs: Sequence[RunPlan]) -> str:
         ["Arm", *(f"`{key}`" for key in differing)],
         [[arm, *(by_arm[arm].get(key, NOTHING) for key in differing)] for arm in arms],
     )
-
-
-def _flat(settings: object, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(settings, dict):
-        return {prefix: str(settings)}
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _world_tables(plan: ExperimentPlan, found: ExperimentAnalysis) -> Iterator[str]:

@@ -15,6 +15,7 @@ from motionfocal import pages
 from motionfocal.intervals import Interval
 from motionfocal.report import figures
 from motionfocal.report.contents import Headline, Report, ReportItem
+from motionfocal.settings import dotted
 from motionfocal.study.protocol import REASONS
 from motionfocal.video import VideoInfo, probe
 from motionfocal.video.files import replace_text, require_file
@@ -82,9 +83,9 @@ def setting_differences(settings: Mapping[str, str], models: tuple[str, str]) ->
     """The settings in which two models' YAML texts differ, by dotted key; none unless both are there."""
     if not all(model in settings for model in models):
         return ()
-    first, second = (_flat(yaml.safe_load(settings[model])) for model in models)
+    first, second = (dotted(yaml.safe_load(settings[model])) for model in models)
     keys = [*first, *(key for key in second if key not in first)]
-    pairs = ((key, (first.get(key, ""), second.get(key, ""))) for key in keys)
+    pairs = ((key, (str(first.get(key, "")), str(second.get(key, "")))) for key in keys)
     return tuple(Difference(key, values) for key, values in pairs if values[0] != values[1])
 
 
@@ -163,16 +164,6 @@ def _shown(value: float, unit: str) -> str:
         return f"{value:.3g}".replace("-", MINUS)
     sign = "+" if unit == "points" else ""
     return f"{100 * value:{sign}.1f}".replace("-", MINUS)
-
-
-def _flat(settings: object, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(settings, dict):
-        return {prefix: str(settings)}
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _base64(path: Path) -> str:

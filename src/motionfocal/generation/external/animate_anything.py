@@ -42,11 +42,6 @@ class AnimateAnything(Program[AnimateAnythingSettings]):
         *("validation_data.num_inference_steps", "validation_data.guidance_scale", "seed", "pretrained_model_path"),
     )
 
-    @property
-    def steps(self) -> int:
-        """DPM-Solver++ steps."""
-        return self.options.steps
-
     def needs(self) -> Sequence[Needed]:
         """The script, the config and the weights that it names."""
         config = self.checkout / self.options.config

@@ -39,11 +39,6 @@ class Cinemo(Program[CinemoSettings]):
     config = "configs/sample.yaml"
 
     @property
-    def steps(self) -> int:
-        """DDIM steps."""
-        return self.options.steps
-
-    @property
     def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run

@@ -74,11 +74,6 @@ class CondLeak(Program[CondLeakSettings]):
         super().__init__(inner if inner.is_dir() else checkout, python, options, work)
 
     @property
-    def steps(self) -> int:
-        """DDIM steps."""
-        return self.options.steps
-
-    @property
     def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run

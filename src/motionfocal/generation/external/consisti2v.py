@@ -38,11 +38,6 @@ class ConsistI2V(Program[ConsistI2VSettings]):
     config = "configs/inference/inference.yaml"
 
     @property
-    def steps(self) -> int:
-        """DDIM steps."""
-        return self.options.steps
-
-    @property
     def group(self) -> int:
         """Items of one run."""
         return self.options.items_per_run

@@ -38,6 +38,7 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 class ProgramSettings(Settings):
     """What every adapter can be told."""
 
+    steps: int = Field(ge=1, description="Sampling steps.")
     minutes: float | None = Field(
         None, gt=0, description="End a program that has made no clip for so long, loading included; None waits."
     )
@@ -108,9 +109,9 @@ class Program(ABC, Generic[_S]):
         }
 
     @property
-    @abstractmethod
-    def steps(self) -> int | None:
+    def steps(self) -> int:
         """Sampling steps."""
+        return self.options.steps
 
     @property
     def group(self) -> int:

@@ -45,11 +45,6 @@ class Seine(Program[SeineSettings]):
     script = "sample_scripts/with_mask_sample.py"
     config = "configs/sample_i2v.yaml"
 
-    @property
-    def steps(self) -> int:
-        """Sampling steps."""
-        return self.options.steps
-
     def needs(self) -> Sequence[Needed]:
         """The script, its config, and both checkpoints."""
         return (

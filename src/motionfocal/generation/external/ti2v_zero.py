@@ -42,11 +42,6 @@ class TI2VZero(Program[TI2VZeroSettings]):
     script = "demo_img2vid.py"
     documented = ("input", "img_path", "output_dir", "output_img_dir", "resample_iter", "ddim_step", "NUM_NEW_FRAMES")
 
-    @property
-    def steps(self) -> int:
-        """DDIM steps of each frame."""
-        return self.options.steps
-
     def needs(self) -> Sequence[Needed]:
         """The script and the weights."""
         weights = self.checkout / self.options.weights
