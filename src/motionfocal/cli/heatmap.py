@@ -80,7 +80,7 @@ def _one(
 def _require_room(path: Path, frames: int | None, stride: int) -> None:
     """Refuse a clip that would not fit in memory: its scale is a figure of all frames, so they are held at once."""
     info = probe(path)
-    count = frames or -(-(info.frames or 1) // stride)
+    count = frames or -(-info.frames // stride)
     most = MOST_PIXELS // (info.width * info.height)
     if count > most:
         raise MediaError(

@@ -17,7 +17,6 @@ from motionfocal.errors import ManifestError, MediaError, ShapeError
 from motionfocal.models.protocol import ClipShape
 from motionfocal.settings import Settings
 from motionfocal.video import Clip, probe, read_clip
-from motionfocal.video.survey import survey
 from motionfocal.worlds import SpritesSettings, SpritesWorld
 
 _SIDE = 64
@@ -284,8 +283,8 @@ def look_at(video: VideoFile) -> Footage:
         MediaError: no video can be read from it.
     """
     with video.opened() as path:
-        info, whole = probe(path), survey(path)
-    return Footage(len(whole.shown), info.height, info.width, info.fps)
+        info = probe(path)
+    return Footage(info.readable, info.height, info.width, info.fps)
 
 
 def shot_of(caption: Caption, footage: Footage, sampling: Sampling) -> Shot:

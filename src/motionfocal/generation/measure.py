@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from motionfocal.errors import MediaError
 from motionfocal.video import iter_frames, probe
 
 
@@ -33,6 +32,4 @@ def form_of(path: Path, *, decode: bool) -> Form:
     if decode:
         for _ in iter_frames(path):
             pass
-    if info.frames is None:
-        raise MediaError(f"{path}: does not tell how many frames it has; convert it to MP4")
     return Form(info.height, info.width, info.frames, round(info.fps, 6))

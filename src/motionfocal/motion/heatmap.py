@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, field_validator, model_validator
-from scipy.special import expit
 
 from motionfocal.errors import ConfigError, ShapeError, UnknownNameError
 from motionfocal.motion.camera import CameraMotion, compensate_camera
@@ -219,7 +218,8 @@ def _truth(frames: NDArray[np.uint8], moving: NDArray[np.bool_] | None) -> NDArr
 
 def sigma(x: NDArray[np.float32], *, midpoint: float = 0.05, steepness: float = 100.0) -> NDArray[np.float32]:
     """The paper's polarising curve 1 / (1 + exp(steepness * (midpoint - x))); 0.0067 at rest, by default."""
-    return expit(steepness * (x - midpoint)).astype(np.float32)
+    with np.errstate(over="ignore"):  # far below the midpoint: 1 / inf
+        return 1 / (1 + np.exp(steepness * (midpoint - x)))
 
 
 def moving_share(heat: NDArray[np.float32]) -> float:
@@ -233,9 +233,8 @@ def _motion_per_frame(forward: NDArray[np.float32], backward: NDArray[np.float32
 
 
 def _length(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[...] of [...,2]; ``np.linalg.norm`` takes ten times as long over a short last axis."""
-    across, down = flow[..., 0], flow[..., 1]
-    return np.sqrt(across * across + down * down)
+    """[...] of [...,2]; as complex numbers: ``np.linalg.norm`` takes fifteen times as long over a short last axis."""
+    return np.abs(np.ascontiguousarray(flow, np.float32).view(np.complex64))[..., 0]
 
 
 def _larger_of_both(to_next: NDArray[np.float32], from_last: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -83,7 +83,7 @@ class MediaFolder:
             heat=heat if (self.folder / heat).is_file() else "",
             width=info.width,
             height=info.height,
-            frames=info.frames or 1,
+            frames=info.frames,
             fps=info.fps,
         )
 
@@ -138,6 +138,6 @@ def _within(image: Frames, side: int) -> Frames:
 
 
 def _require_room(path: Path, info: VideoInfo) -> None:
-    pixels = (info.frames or 1) * info.width * info.height
+    pixels = info.frames * info.width * info.height
     if pixels > MOST_PIXELS:
         raise MediaError(f"{path}: {info.frames} frames of {info.width}x{info.height} are too many for a heatmap")

@@ -24,14 +24,16 @@ class VideoInfo:
 
     ``width`` and ``height`` are as displayed, after the rotation; ``rotation`` is how far the coded
     picture is turned for that, in degrees counter-clockwise: 0, 90, 180 or 270. ``fps`` is the average
-    rate, ``frames`` what the container promises and ``duration`` their time in seconds.
+    rate, ``frames`` what the container promises, ``duration`` their time in seconds, and ``readable`` how many
+    frames stand before the first damage.
     """
 
     width: int
     height: int
     fps: float
-    frames: int | None
-    duration: float | None
+    frames: int
+    readable: int
+    duration: float
     rotation: int
     codec: str
     pixel_format: str
@@ -52,6 +54,7 @@ def probe(path: str | Path) -> VideoInfo:
         height=height,
         fps=plan.fps,
         frames=plan.promised,
+        readable=len(plan.shown),
         duration=plan.promised / plan.fps,
         rotation=90 * quarter_turns,
         codec=plan.codec,
