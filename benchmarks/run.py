@@ -24,6 +24,7 @@ KEPT = HERE / "figures.json"
 BENCHMARKS = {
     "prepare_throughput": ["--clips", "8"],
     "prepare_memory": [],
+    "flow_peers": [],
     "heatmap_accuracy": [],
     "loss_overhead": [],
     "trainer_step": [],
