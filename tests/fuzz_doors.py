@@ -80,7 +80,7 @@ DOORS = {
         Door("film", _watch, "*", text=False),
         Door("image", lambda folder: [read_image(path) for path in folder.iterdir()], "*", text=False),
         Door("config", lambda folder: load_config(folder / "config.yaml"), "*"),
-        Door("experiment", lambda folder: load_plan(folder / "plan.yaml").runs, "*"),
+        Door("experiment", lambda folder: load_plan(folder / "plan.yaml").runs(folder), "*"),
         Door("study", lambda folder: load_design(folder / "study.yaml"), "*"),
         Door("created", lambda folder: Study.open(folder / "study"), "*.json"),
         Door("server", replay, REQUESTS, every=True),
