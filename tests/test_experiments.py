@@ -14,12 +14,17 @@ from typer.testing import CliRunner
 
 from motionfocal.cli.app import app
 from motionfocal.errors import ConfigError
+from motionfocal.experiments import measure
 from motionfocal.experiments.plan import ExperimentPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
 from motionfocal.experiments.result import load_result, result_path, save_result
 from motionfocal.experiments.work import carry_out, run_folder, training_config
+from motionfocal.generation.sampler import sample
 from motionfocal.jsonl import read_jsonl
+from motionfocal.models.build import LoadedModel, ModelCard, build_model
+from motionfocal.models.protocol import ClipShape
 from motionfocal.training.records import METRICS
+from motionfocal.worlds import SpritesWorld
 
 TINY = {
     "steps": 4,
@@ -29,6 +34,7 @@ TINY = {
     "model": {"family": "compact", "width": 16},
     "optimizer.warmup_steps": 1,
 }
+NOISY = {"size": 16, "frames": 3, "sprites": 1, "noise": 2.0}
 
 
 def content(**changes: object) -> dict[str, object]:
@@ -128,6 +134,31 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, changes, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such experiment file"):
         load_plan(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_model_that_takes_a_mask_is_told_where_what_is_asked_for_moves(told, monkeypatch):
+    changes = {"model": {"family": "compact", "width": 16, "motion_mask": told}, "data.world": NOISY}
+    run = runs_of(set=TINY | changes)[0]
+    masks = []
+
+    def watched(*args, motion_mask=None, **kwargs):
+        masks.append(motion_mask)
+        return sample(*args, motion_mask=motion_mask, **kwargs)
+
+    monkeypatch.setattr(measure, "sample", watched)
+    card = ModelCard(name="m", model=run.config.model, shape=ClipShape(frames=3, height=16, width=16, fps=8.0))
+    loaded = LoadedModel(card, build_model(card.model, card.shape, seed=0))
+    items, _ = measure.answers(loaded, run.curve, run.plan.sampling, seed=0)
+    if not told:
+        assert masks == [None]
+        return
+    world = SpritesWorld(run.world)
+    assert masks[0].shape == (len(items), 16, 16)
+    for mask, item in zip(masks[0], items, strict=True):
+        moving = world.moving_mask(item.scene, item.action).any(axis=0)
+        assert mask[moving].all(), "the way of what moves lies within"
+        assert moving.mean() <= mask.mean() < 0.5
 
 
 def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from motionfocal.experiments.result import NoiseBin
 from motionfocal.generation.generate import item_seed
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.models.build import LoadedModel
-from motionfocal.models.protocol import Condition, VideoModel
+from motionfocal.models.protocol import MOTION_MASK, Condition, VideoModel
 from motionfocal.motion import pool_to_latent
 from motionfocal.worlds import SpritesSettings, SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
@@ -26,7 +27,8 @@ def answers(
 ) -> tuple[list[WorldItem], list[Measurement]]:
     """Sample every item of a benchmark once, and have the oracle measure it.
 
-    The noise of an item is drawn from ``seed`` and its id: all arms of a seed start from the same noise.
+    The noise of an item is drawn from ``seed`` and its id: all arms of a seed start from the same noise. A model that
+    takes a motion mask is told the truth: the places that what is asked for changes.
     """
     world = SpritesWorld(asked.world)
     oracle, items = SpritesOracle(world), asked.items()
@@ -35,9 +37,17 @@ def answers(
         group = items[start : start + _TOGETHER]
         pictures = np.stack([world.first_frame(item.scene) for item in group])
         seeds = [item_seed(seed, item.id) for item in group]
-        clips = sample(loaded, pictures, [item.text for item in group], seeds, sampling)
+        where = _where(world, group) if MOTION_MASK in loaded.model.priors else None
+        clips = sample(loaded, pictures, [item.text for item in group], seeds, sampling, motion_mask=where)
         measured += [oracle.measure(clip, item) for clip, item in zip(clips, group, strict=True)]
     return items, measured
+
+
+def _where(world: SpritesWorld, items: Sequence[WorldItem]) -> NDArray[np.float32]:
+    """Motion masks ``[B,H,W]`` of items: 1 where a true clip, free of noise, ever differs from its first frame."""
+    quiet = SpritesWorld(world.settings.model_copy(update={"noise": 0.0}))
+    clips = (quiet.render(item.scene, item.action) for item in items)
+    return np.stack([(clip != clip[0]).any(axis=(0, 3)) for clip in clips]).astype(np.float32)
 
 
 @torch.no_grad()
