@@ -634,6 +634,7 @@ def test_motionfocal_brings_the_course_of_its_strength_and_both_can_be_set():
     assert courses("loss.weighting=motionfocal") == ("rising", "fading")
     assert courses("loss.weighting=motionfocal", "loss.over_noise=constant") == ("constant", "fading")
     assert courses("loss.over_training=fading") == ("constant", "fading")
+    assert courses("loss.weighting=motionfocal", "loss.strength=0") == ("constant", "constant"), "nothing to steer"
 
 
 def test_the_strength_of_a_step_fades_over_the_training(tmp_path):

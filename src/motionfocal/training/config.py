@@ -51,7 +51,7 @@ class LossSettings(Settings):
     @classmethod
     def _as_it_works_best(cls, values: object) -> object:
         """What is not set follows from the weighting, so that the resolved config says what was done."""
-        if isinstance(values, dict) and values.get("weighting") == "motionfocal":
+        if isinstance(values, dict) and values.get("weighting") == "motionfocal" and values.get("strength") != 0:
             return {"over_noise": "rising", "over_training": "fading", **values}
         return values
 
