@@ -21,6 +21,7 @@ from motionfocal.models.xcat import XCatModel
 from motionfocal.motion import HeatmapSettings, LatentSpec, heatmap, heatmap_of, motion_of, pool_to_latent
 from motionfocal.training.config import load_config, recipe
 from motionfocal.training.loop import Trainer
+from motionfocal.training.need import training_need
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective
 from motionfocal.worlds import SpritesSettings, SpritesWorld
 
@@ -337,8 +338,10 @@ def test_a_family_without_an_image_latent_is_refused(monkeypatch):
     monkeypatch.setattr(XCatModel, "blank", tokens_alone)
     assert isinstance(model_of().blank(SHAPE, 1), Condition)
     trainer_of(tiny())
-    with pytest.raises(ConfigError, match="image_noise: this family is told of the image by tokens alone"):
-        trainer_of(tiny("image_noise=1"))
+    wrong = tiny("image_noise=1")
+    for begin in (trainer_of, lambda config: training_need(config, SHAPE)):
+        with pytest.raises(ConfigError, match="image_noise: this family is told of the image by tokens alone"):
+            begin(wrong)
 
 
 def test_the_rivals_are_off_by_default():

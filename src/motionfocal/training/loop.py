@@ -64,8 +64,6 @@ class Trainer:
         self.learner = Learner(self.model.network, config.optimizer, config.ema_decay)
         self.source = batches_of(source, config.motion, self.model.spec)
         device = self.processes.device
-        if config.image_noise:
-            require_image_latent(self.model, source.shape)
         self.objective = DiffusionObjective(
             self.model,
             MotionFocalLoss(config.loss.strength, config.loss.weighting, difference=config.loss.difference),
@@ -138,23 +136,25 @@ def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> Vide
     """The model of a config, ready to learn from clips of these shapes; its trained weights are float32.
 
     Raises:
-        ConfigError: a target of LoRA is no layer, the family cannot compute activations again, or the network computes
-            in bfloat16 and what is new of it in float32.
+        ConfigError: a target of LoRA is no layer, the family cannot compute activations again, the network computes in
+            bfloat16 and what is new of it in float32, or noise is to go on an image's latent that there is not.
         ShapeError: the family cannot take one of the shapes.
     """
     model = build_model(config.model, shapes[0], config.seed)
     for shape in shapes:
         model.check(shape)
-    ready_to_learn(model, config)
+    ready_to_learn(model, config, shapes[0])
     return model
 
 
-def ready_to_learn(model: VideoModel, config: TrainingConfig) -> None:
-    """Let the weights learn that the config trains, which become float32.
+def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) -> None:
+    """Let the weights learn that the config trains, on clips of a shape; they become float32.
 
     Raises:
         ConfigError: see ``trainable_model``.
     """
+    if config.image_noise:
+        require_image_latent(model, shape)
     make_trainable(model, config.lora, config.seed)
     for weight in trained_weights(model.network).values():
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates

@@ -40,7 +40,7 @@ def training_need(config: TrainingConfig, shape: ClipShape) -> Need:
     clips = config.micro_batch_size or config.batch_size
     grid = model.spec.grid(shape.frames, shape.height, shape.width)
     with torch.device("meta"):
-        ready_to_learn(model, config)
+        ready_to_learn(model, config, shape)
         network = model.network.to("meta")  # where a family draws its weights rather than loads them
         noisy, timestep = torch.zeros(clips, model.spec.channels, *grid), torch.zeros(clips)
         condition = model.blank(shape, clips)
