@@ -9,7 +9,7 @@ demo: .venv/ready  ## train with and without the motion focal loss, animate, jud
 	$(BIN)/motionfocal demo --out runs/demo
 
 test: check  ## everything: style, types, and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: .venv/ready-dev  ## style and types
 	$(BIN)/ruff check .
