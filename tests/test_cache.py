@@ -255,7 +255,7 @@ def test_training_needs_the_data_set_only_to_know_what_belongs_to_it(folder, mon
     def forbidden(*args, **kwargs):
         raise AssertionError("a clip was opened")
 
-    for name in ("read_clip", "probe", "survey"):
+    for name in ("read_clip", "probe"):
         monkeypatch.setattr(sources, name, forbidden)
     monkeypatch.setattr(VideoFile, "content", forbidden)
     assert len(CacheSource(made, 0).batch(0, 3)) == 3
