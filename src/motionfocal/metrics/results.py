@@ -12,8 +12,9 @@ import numpy as np
 from motionfocal.intervals import grouped_mean, holm, sign_flip_test
 from motionfocal.metrics.engine import Failure, Job, keys_of
 from motionfocal.metrics.metric import Output, Value
-from motionfocal.metrics.references import SHUFFLED
+from motionfocal.metrics.references import REFERENCES, SHUFFLED
 from motionfocal.metrics.store import SampleStore
+from motionfocal.video.files import replace_text
 
 SCHEMA = 1
 
@@ -93,7 +94,7 @@ def _values(job: Job, store: SampleStore) -> Iterator[Row]:
 def _shuffled(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[Row]:
     """The rows of shuffled texts, by item and metric, in the order of their first appearance."""
     of_text = {output.name for job in jobs for metric in job.metrics if metric.reads_text for output in metric.outputs}
-    models = {job.sample.model for job in jobs if not hasattr(job.clip, "item")}
+    models = {job.sample.model for job in jobs if job.sample.model not in REFERENCES}
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
         meant = row.model == SHUFFLED if row.metric in of_text else row.model in models
@@ -178,8 +179,5 @@ def write_results(
     beside = path.with_name(f"{path.stem}.report.json")
     lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
     for target, text in ((path, f"[\n{lines}\n]\n"), (beside, json.dumps(report, indent=1) + "\n")):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        replace_text(target, text)
     return beside
