@@ -353,6 +353,17 @@ def test_settings_say_what_decides_a_clip(name, tmp_path):
     assert animator.settings["commit"] == "abc123"
 
 
+@pytest.mark.parametrize("file", ["seine.pt", "stable-diffusion-v1-4/unet.bin"])
+def test_other_weights_of_the_same_size_are_other_weights(file, tmp_path):
+    animator = opened("seine", tmp_path)
+    weights = tmp_path / "checkout" / "pretrained" / file
+    weights.write_bytes(bytes(2_000_000))
+    first = animator.settings
+    assert animator.settings == first
+    weights.write_bytes(bytes(1_999_999) + b"1")
+    assert animator.settings != first
+
+
 def test_options_are_checked(tmp_path):
     with pytest.raises(ConfigError, match="stepz"):
         open_external("seine", tmp_path, PYTHON, {"stepz": 3})
