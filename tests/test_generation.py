@@ -257,6 +257,10 @@ def test_a_worlds_items_are_asked_and_remembered(loaded, tmp_path):
 
 def test_siblings_share_their_picture():
     found = world_items(SpritesBenchmark(images=2, texts=3))
-    assert (found[0].picture() == found[2].picture()).all()
+    small = found[0].picture()
+    side = len(small)
+    assert (found[0].picture((3 * side, 3 * side))[1::3, 1::3] == small).all(), "enlarged as clips are"
+    assert found[0].picture((side + 1, side)).shape == (side + 1, side, 3)
+    assert (small == found[2].picture()).all()
     assert (found[0].picture() != found[3].picture()).any()
     assert len({item.text for item in found[:3]}) == 3

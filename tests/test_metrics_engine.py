@@ -311,6 +311,29 @@ def test_siblings_a_still_video_is_at_chance_and_the_truth_is_always_right(world
     assert means["static", "text_gain"] == pytest.approx(0)
 
 
+def test_references_of_a_world_are_measured_at_the_size_of_its_files(tmp_path):
+    small = SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=3, texts=1)
+    gallery = of_world(tmp_path / "right", "right", small, lambda item, items: item.action)
+    metrics = [metric for metric in metrics_of("weights-free", [gallery]) if not metric.reads_text]
+    jobs = jobs_of([gallery], benchmark_of([gallery]), metrics)
+    store = SampleStore(tmp_path / "s")
+    assert measure(jobs, store) == []
+    means = {(s.model, s.metric): s.estimate for s in findings_of(rows_of(jobs, store, [])).summaries}
+    assert means["static", "first_frame_ssim"] == pytest.approx(1)
+    assert means["right", "first_frame_ssim"] > 0.97, "a perfect first frame, but for the encoder"
+    assert means["right", "first_frame_psnr"] > 38
+    assert means["static", "object_path"] == 0
+    assert means["pan only", "object_path"] > 2, "on so small a world a camera is taken for an object: the row says so"
+
+
+def test_references_are_made_at_the_models_size_where_the_file_cannot_be_read(bench, galleries, tmp_path):
+    (tmp_path / "a" / "p0_0.mp4").write_bytes(b"no video")
+    jobs = [job for job in jobs_of(galleries[:1], bench, []) if job.sample.model == "static"]
+    sizes = {job.sample.item.id: job.clip.size for job in jobs}
+    assert len(sizes) == 12
+    assert set(sizes.values()) == {moving(0).shape[1:3]}
+
+
 def test_chance_on_the_benchmark_is_what_the_texts_say(ti2v_bench):
     bench = benchmark_of([], str(ti2v_bench))
     chance = np.mean([1 / len(bench.siblings(item)) for item in bench.items])

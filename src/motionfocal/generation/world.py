@@ -35,8 +35,14 @@ class DrawnItem(BenchmarkItem):
     pixels: Frames = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def picture(self, size: tuple[int, int] | None = None) -> Frames:
-        """See ``BenchmarkItem``."""
-        return self.pixels if size is None else resize_and_crop(self.pixels, size)
+        """See ``BenchmarkItem``; at a whole multiple of its size each pixel is repeated, as in a small model's clips."""
+        if size is None:
+            return self.pixels
+        height, width = self.pixels.shape[:2]
+        times = max(1, size[0] // height)
+        if size == (times * height, times * width):
+            return self.pixels.repeat(times, axis=0).repeat(times, axis=1)
+        return resize_and_crop(self.pixels, size)
 
     @cached_property
     def content(self) -> str:

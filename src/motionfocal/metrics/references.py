@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from motionfocal.benchmarks import Benchmark
-from motionfocal.errors import GalleryError
+from motionfocal.errors import GalleryError, MediaError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.metrics.clips import FileFrames, PanOnly, StillFrames
 from motionfocal.metrics.engine import Job
 from motionfocal.metrics.metric import Metric, Sample
+from motionfocal.video import probe
 
 STATIC, PAN_ONLY, SHUFFLED = "static", "pan only", "shuffled texts"
 REFERENCES = (STATIC, PAN_ONLY, SHUFFLED)
@@ -16,11 +17,20 @@ REFERENCES = (STATIC, PAN_ONLY, SHUFFLED)
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip of a gallery; ``size`` is its model's (height, width)."""
+    """A clip of a gallery; ``native_size`` is its model's (height, width)."""
 
     sample: Sample
-    size: tuple[int, int]
+    native_size: tuple[int, int]
     frames: FileFrames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the file, at which clips are measured; the model's where the file cannot be read."""
+        try:
+            info = probe(self.frames.path)
+        except MediaError:
+            return self.native_size
+        return info.height, info.width
 
 
 def jobs_of(galleries: Sequence[Gallery], benchmark: Benchmark, metrics: Sequence[Metric]) -> list[Job]:
@@ -60,9 +70,9 @@ def _clips(gallery: Gallery, benchmark: Benchmark) -> Iterator[_Clip]:
 
 def _still(clip: _Clip, metrics: tuple[Metric, ...]) -> Iterator[Job]:
     """A still and a panning video of the size, length and rate of a clip."""
-    item, frames = clip.sample.item, clip.sample.frames
-    yield Job(replace(clip.sample, model=STATIC), StillFrames(item, clip.size, frames), metrics)
-    yield Job(replace(clip.sample, model=PAN_ONLY), PanOnly(item, clip.size, frames), metrics)
+    item, size, frames = clip.sample.item, clip.size, clip.sample.frames
+    yield Job(replace(clip.sample, model=STATIC), StillFrames(item, size, frames), metrics)
+    yield Job(replace(clip.sample, model=PAN_ONLY), PanOnly(item, size, frames), metrics)
 
 
 def _with_another_text(sample: Sample) -> Sample:
