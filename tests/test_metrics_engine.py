@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -238,7 +238,7 @@ def test_a_picture_that_is_gone_is_named(bench, galleries, tmp_path):
 def test_what_makes_no_sense_is_refused(bench, galleries, tmp_path):
     with pytest.raises(GalleryError, match=r"two galleries are of 'a'"):
         jobs_of([galleries[0], galleries[0]], bench, [])
-    with pytest.raises(GalleryError, match="of no item of other"):
+    with pytest.raises(GalleryError, match="p0_0: no item of other; generate it again, or give the benchmark"):
         jobs_of(galleries, Benchmark("other", ()), [])
     with pytest.raises(GalleryError, match="does not remember one; say it by --benchmark"):
         benchmark_of(galleries)
@@ -252,6 +252,29 @@ def test_what_makes_no_sense_is_refused(bench, galleries, tmp_path):
     (folder / "samples.jsonl").write_text('{"value": 3}\n')
     with pytest.raises(DamagedFileError, match="without key and values"):
         SampleStore(folder)
+
+
+@pytest.mark.parametrize("what", ["text", "image"])
+def test_a_clip_of_another_text_or_picture_is_refused(what, bench, galleries):
+    changed = replace(bench.items[4], **{what: "another"})
+    other = Benchmark("bench", tuple(changed if item.id == changed.id else item for item in bench.items))
+    said = rf"p1_1: its {what} is '{getattr(bench.items[4], what)}', and 'another' in bench; generate it again"
+    with pytest.raises(GalleryError, match=said):
+        jobs_of(galleries, other, [])
+
+
+def test_texts_are_shuffled_only_where_a_picture_has_several(bench, tmp_path):
+    texts = {"p0_1": "thing 0 moves left", "p1_1": "thing 1 moves left", "p1_2": "thing 1 moves left"}
+    items = [replace(item, text=texts.get(item.id, item.text)) for item in bench.items[:6]]
+    alone = replace(bench.items[6], image="p2", id="p2_0")
+    some = Benchmark("some", (*items, alone))
+    gallery = gallery_of(tmp_path / "s", "m", some.items, lambda item: moving(0))
+    shuffled = [job.sample for job in jobs_of([gallery], some, [LengthOfText()]) if job.sample.model == "shuffled texts"]
+    assert {sample.item.id: sample.text for sample in shuffled} == {
+        "p0_0": "thing 0 stands",  # its sibling's text is its own: the next but one
+        "p0_1": "thing 0 stands",
+        "p0_2": "thing 0 moves left",
+    }
 
 
 def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, galleries, tmp_path, monkeypatch):
