@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import Benchmark, BenchmarkItem
 from motionfocal.cli import app
-from motionfocal.errors import DamagedFileError, GalleryError
+from motionfocal.errors import AnswerError, DamagedFileError, GalleryError
 from motionfocal.generation.asked import benchmark_of, remember_benchmark
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow
 from motionfocal.generation.origin import Origin, save_origin
@@ -59,7 +59,7 @@ def bench(tmp_path):
         lines += [f"p{n}_{k},images/p{n}.png,thing {n} {word}" for k, word in enumerate(WORDS)]
     (tmp_path / "bench" / "prompts.csv").write_text("\n".join(lines) + "\n")
     items = tuple(
-        BenchmarkItem(f"p{n}_{k}", f"p{n}", tmp_path / "bench" / "images" / f"p{n}.png", f"thing {n} {word}")
+        BenchmarkItem(f"p{n}_{k}", f"images/p{n}.png", tmp_path / "bench" / "images" / f"p{n}.png", f"thing {n} {word}")
         for n in range(4)
         for k, word in enumerate(WORDS)
     )
@@ -102,6 +102,30 @@ class LengthOfText:
         return Watch()
 
 
+class Stumbles(LengthOfText):
+    """Cannot say anything about one text, from one of the steps of an observer on."""
+
+    def __init__(self, step, text):
+        super().__init__()
+        self.name, self.step, self.text = f"stumbles_{step}", step, text
+        self.outputs = (Output(self.name, "higher", "letters"),)
+
+    def begin(self, sample):
+        watch = super().begin(sample)
+        self._or_stumble("begin", sample, lambda: None)()
+        watch.see = self._or_stumble("see", sample, watch.see)
+        watch.values = self._or_stumble("values", sample, lambda: {self.name: float(len(sample.text))})
+        return watch
+
+    def _or_stumble(self, step, sample, act):
+        def acting(*arguments):
+            if step == self.step and sample.text == self.text:
+                raise AnswerError(f"no answer about {sample.text!r}")
+            return act(*arguments)
+
+        return acting
+
+
 def run(*arguments, fails=False):
     done = CliRunner().invoke(app, ["metrics", *map(str, arguments)], env={"COLUMNS": "120"})
     assert bool(done.exit_code) == fails, done.output + str(done.exception)
@@ -132,14 +156,14 @@ def test_what_is_the_same_is_measured_once(bench, galleries, tmp_path):
     measure(jobs, store)
     assert metric.asked["a"] == 12
     assert metric.asked["c"] == 0, "equal files, equal values"
-    assert Counter(row.model for row in rows_of(jobs, store, []))["c"] == 12
+    assert Counter(row.model for row in rows_of(jobs, store))["c"] == 12
 
 
 def test_references_stand_in_every_report(bench, galleries, tmp_path):
     jobs = jobs_of(galleries, bench, [*metrics_of("weights-free", galleries), LengthOfText()])
     store = SampleStore(tmp_path / "s")
     measure(jobs, store)
-    rows = rows_of(jobs, store, [])
+    rows = rows_of(jobs, store)
     models = {row.model for row in rows}
     assert models == {"a", "b", "static", "pan only", "shuffled texts"}
     value = {(row.model, row.id, row.metric): row.value for row in rows}
@@ -229,6 +253,34 @@ def test_a_bad_clip_is_named_and_the_others_go_on(bench, galleries, tmp_path):
     assert "p0_1" not in ids["a"]
 
 
+@pytest.mark.parametrize("step", ["begin", "see", "values"])
+def test_what_one_metric_cannot_say_of_a_clip_costs_no_other_value(step, bench, galleries, tmp_path):
+    text = bench.items[1].text
+    length, stumbles = LengthOfText(), Stumbles(step, text)
+    jobs, store = jobs_of(galleries, bench, [length, stumbles]), SampleStore(tmp_path / "s")
+    failures = measure(jobs, store)
+    models = ["a", "b", "static", "pan only"]
+    told = [(failure.model, failure.id, failure.metric, failure.reason) for failure in failures]
+    why = (stumbles.name, f"no answer about {text!r}")
+    assert told == [*((model, "p0_1", *why) for model in models), *(("shuffled texts", "p0_0", *why) for _ in "ab")]
+    rows = rows_of(jobs, store)
+    assert Counter(row.metric for row in rows) == {"length": 5 * 12, stumbles.name: 5 * 12 - 5}
+    asked = length.asked.total(), stumbles.asked.total()
+    assert measure(jobs, store) == failures
+    assert length.asked.total() == asked[0], "what could be said is kept"
+    assert stumbles.asked.total() > asked[1]
+
+
+def test_a_bad_clip_of_one_model_takes_nothing_from_the_shuffled_texts_of_another(bench, galleries, tmp_path):
+    (tmp_path / "a" / "p0_1.mp4").write_bytes(b"no video")
+    jobs, store = jobs_of(galleries, bench, [LengthOfText()]), SampleStore(tmp_path / "s")
+    (failure,) = measure(jobs, store)
+    assert (failure.model, failure.id, failure.metric) == ("a", "p0_1", "")
+    assert Counter(row.model for row in rows_of(jobs, store)) == {
+        "a": 11, "b": 12, "static": 12, "pan only": 12, "shuffled texts": 12,
+    }  # fmt: skip
+
+
 def test_a_picture_that_is_gone_is_named(bench, galleries, tmp_path):
     (tmp_path / "bench" / "images" / "p1.png").write_bytes(b"")
     said = run(tmp_path / "a", "-b", tmp_path / "bench", "--out", tmp_path / "r.json", fails=True)
@@ -269,7 +321,9 @@ def test_texts_are_shuffled_only_where_a_picture_has_several(bench, tmp_path):
     alone = replace(bench.items[6], image="p2", id="p2_0")
     some = Benchmark("some", (*items, alone))
     gallery = gallery_of(tmp_path / "s", "m", some.items, lambda item: moving(0))
-    shuffled = [job.sample for job in jobs_of([gallery], some, [LengthOfText()]) if job.sample.model == "shuffled texts"]
+    shuffled = [
+        job.sample for job in jobs_of([gallery], some, [LengthOfText()]) if job.sample.model == "shuffled texts"
+    ]
     assert {sample.item.id: sample.text for sample in shuffled} == {
         "p0_0": "thing 0 stands",  # its sibling's text is its own: the next but one
         "p0_1": "thing 0 stands",
@@ -323,7 +377,7 @@ def test_siblings_a_still_video_is_at_chance_and_the_truth_is_always_right(world
     metrics = [metric for metric in metrics_of("weights-free", [right, wrong]) if metric.reads_text]
     jobs, store = jobs_of([right, wrong], bench, metrics), SampleStore(tmp_path / "s")
     assert measure(jobs, store) == []
-    rows = rows_of(jobs, store, [])
+    rows = rows_of(jobs, store)
     means = {(s.model, s.metric): s.estimate for s in findings_of(rows).summaries}
     assert means["right", "sibling_accuracy"] == 1
     assert means["wrong", "sibling_accuracy"] == 0
@@ -341,7 +395,7 @@ def test_references_of_a_world_are_measured_at_the_size_of_its_files(tmp_path):
     jobs = jobs_of([gallery], benchmark_of([gallery]), metrics)
     store = SampleStore(tmp_path / "s")
     assert measure(jobs, store) == []
-    means = {(s.model, s.metric): s.estimate for s in findings_of(rows_of(jobs, store, [])).summaries}
+    means = {(s.model, s.metric): s.estimate for s in findings_of(rows_of(jobs, store)).summaries}
     assert means["static", "first_frame_ssim"] == pytest.approx(1)
     assert means["right", "first_frame_ssim"] > 0.97, "a perfect first frame, but for the encoder"
     assert means["right", "first_frame_psnr"] > 38

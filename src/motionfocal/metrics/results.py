@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from motionfocal.errors import MediaError
 from motionfocal.intervals import grouped_mean, holm, sign_flip_test
 from motionfocal.metrics.engine import Failure, Job, keys_of
 from motionfocal.metrics.metric import Output, Value
@@ -71,19 +72,22 @@ class Difference:
         return self.p < 0.05 and (self.low > 0 or self.high < 0)
 
 
-def rows_of(jobs: Sequence[Job], store: SampleStore, failures: Sequence[Failure]) -> list[Row]:
-    """All values, in the order of the jobs; of the clips that failed, none.
+def rows_of(jobs: Sequence[Job], store: SampleStore) -> list[Row]:
+    """All values that the store has, in the order of the jobs.
 
     Shuffled texts are one model: its value of an item is the mean over all models' clips, and of metrics that read no
     text the mean of what these clips had.
     """
-    failed = {(failure.model, failure.id) for failure in failures}
-    rows = [row for job in jobs if (job.sample.model, job.sample.item.id) not in failed for row in _values(job, store)]
+    rows = [row for job in jobs for row in _values(job, store)]
     return [row for row in rows if row.model != SHUFFLED] + list(_shuffled(rows, jobs))
 
 
 def _values(job: Job, store: SampleStore) -> Iterator[Row]:
-    sample, keys = job.sample, keys_of(job)
+    sample = job.sample
+    try:
+        keys = keys_of(job)
+    except MediaError:  # a clip or a picture that cannot be read has none
+        return
     for metric in job.metrics:
         found = store.get(keys[metric.name]) or {}
         for output in metric.outputs:
