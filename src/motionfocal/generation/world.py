@@ -35,7 +35,7 @@ class DrawnItem(BenchmarkItem):
     pixels: Frames = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def picture(self, size: tuple[int, int] | None = None) -> Frames:
-        """See ``BenchmarkItem``; at a whole multiple of its size each pixel is repeated, as in a small model's clips."""
+        """See ``BenchmarkItem``; at a whole multiple of its size each pixel is repeated, as in small clips."""
         if size is None:
             return self.pixels
         height, width = self.pixels.shape[:2]

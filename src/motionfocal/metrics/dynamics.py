@@ -17,7 +17,7 @@ _TOP = 0.05
 
 
 def strongest_flow(lengths: NDArray[np.float32]) -> float:
-    """Mean of the largest 5 % of a pair's flow ``lengths``, of any shape, in its pixels; rounded down, but at least one.
+    """Mean of the largest 5 % of a pair's flow ``lengths``, of any shape, in its pixels: rounded down, at least one.
 
     This and ``moves`` are VBench's rule of dynamic degree (Vchitect/VBench 45e79ec), whatever gives the flow.
     """
