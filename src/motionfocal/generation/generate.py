@@ -45,11 +45,12 @@ def generate(
     """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is there.
 
     ``name`` is what the gallery calls the model (None: the animator's own name). Clips made with other settings,
-    weights, text or picture, under another name or from another seed are made anew. ``known`` are the ids of the whole benchmark
-    where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a ``shard``, its
-    own items are animated, and listed in an index of its own: several machines may share the folder. ``upscale``
-    repeats pixels in the written file, which small worlds need to survive chroma subsampling. The ``engine`` animates,
-    and this process writes the gallery. ``progress`` is told how many items are done, first of those that were there.
+    weights, text or picture, under another name or from another seed are made anew. ``known`` are the ids of the whole
+    benchmark where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a
+    ``shard``, its own items are animated, and listed in an index of its own: several machines may share the folder.
+    ``upscale`` repeats pixels in the written file, which small worlds need to survive chroma subsampling. The
+    ``engine`` animates, and this process writes the gallery. ``progress`` is told how many items are done, first of
+    those that were there.
 
     Raises:
         UnavailableError: see ``Animator``.
