@@ -73,7 +73,8 @@ def animate_world(
 ) -> Gallery:
     """Animate a benchmark with the model of a run; a gallery that was begun before goes on, see ``generate``."""
     animator = CheckpointAnimator.open(model_folder(run), sampling, batch_size=_TOGETHER)
-    save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, run=Path(os.path.relpath(run, folder))))
+    relative = Path(os.path.relpath(run, folder))
+    save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, seed=seed, run=relative))
     upscale = upscale_of(animator.card.shape.height)
     made = generate(animator, world_items(benchmark), folder, seed=seed, upscale=upscale, progress=progress)
     if made.failed:
