@@ -305,9 +305,9 @@ def test_exclusion_needs_a_reason_voids_and_can_be_taken_back(database):
     voter = work_off(database, study, people=1)[0]
     assert len(valid_votes(database)) == 6
     with database.write() as session, pytest.raises(StudyError, match="needs a reason"):
-        exclude(session, study, voter.id, " ", "me", 1.0)
+        exclude(session, voter.id, " ", "me", 1.0)
     with database.write() as session:
-        exclude(session, study, voter.id, "was my cat", "me", 1.0)
+        exclude(session, voter.id, "was my cat", "me", 1.0)
     assert valid_votes(database) == {}
     Voter(database, study, "other", 5000.0).vote(5000.0)
     with database.write() as session:

@@ -73,7 +73,7 @@ def test_who_is_excluded_gets_no_more_tasks(site):
     visitor = site.at_work()
     task = visitor.task()
     with site.database.write() as session:
-        exclude(session, site.study, visitor.record().id, "asleep", "admin", site.clock())
+        exclude(session, visitor.record().id, "asleep", "admin", site.clock())
     assert task.uid not in visitor.page().text
     assert visitor.send(visitor.body(task.uid)).status_code == 200
     assert site.votes()[-1].state == "void"

@@ -1,6 +1,6 @@
 """Attention checks: where they stand among a rater's tasks, what is shown, and how an answer is graded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,11 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from motionfocal.study.design import CheckKind, Checks
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
-from motionfocal.study.plan import Study
+from motionfocal.study.fieldwork.records import REPEAT, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.plan import CheckPlan, Example, PairPlan, Plan, Shown, Study
 from motionfocal.study.protocol import Preference
 
-REPEAT = "repeat:"
 _SPACE = 3
 """A repeat comes at least so many tasks after what it repeats."""
 
@@ -47,6 +46,16 @@ def check_places(checks: Checks, tasks: int, seed: int) -> dict[int, CheckKind]:
 def check_kind(study: Study, target: str) -> CheckKind:
     """The kind of the check that an impression shows."""
     return "repeat" if target.startswith(REPEAT) else study.plan.check(target).kind
+
+
+def item_of(plan: Plan, impression: ImpressionRecord) -> Shown:
+    """The picture and text that an impression is about. Raises UnknownNameError when the plan has no such target."""
+    find: Callable[[str], Example | CheckPlan | PairPlan] = plan.pair
+    if impression.kind == "training":
+        find = plan.example
+    elif impression.kind == "check" and impression.repeats is None:
+        find = plan.check
+    return plan.item(find(impression.subject).item)
 
 
 def draw_check(

@@ -10,7 +10,13 @@ from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, R
 from motionfocal.study.fieldwork.slots import Slots, slots
 from motionfocal.study.plan import Study
 
-WITHDREW = "withdrew"
+WITHDREW, FAILED_CHECKS = "withdrew", "attention checks"
+"""Reasons that no person gives."""
+
+
+def why_left_out(rater: RaterRecord) -> str:
+    """Why the votes of a rater do not count; "" where they do."""
+    return rater.excluded or (FAILED_CHECKS if rater.state == "failed" else "")
 
 
 def void_votes(session: Session, rater: RaterRecord) -> None:
@@ -30,7 +36,7 @@ def void_votes(session: Session, rater: RaterRecord) -> None:
     session.execute(update(ImpressionRecord).where(*of_rater, ImpressionRecord.state == "open").values(state="expired"))
 
 
-def exclude(session: Session, study: Study, rater_id: int, reason: str, by: str, now: float) -> None:
+def exclude(session: Session, rater_id: int, reason: str, by: str, now: float) -> None:
     """Leave a rater out. Raises StudyError without a reason, and when there is no such rater."""
     rater = _rater(session, rater_id)
     if not reason.strip():

@@ -27,13 +27,12 @@ from motionfocal.study.fieldwork.overview import (
     Screening,
     TimeOnTask,
 )
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, RaterState
+from motionfocal.study.fieldwork.records import ENDED, ImpressionRecord, RaterRecord, RaterState
 from motionfocal.study.fieldwork.votes_of import judgements_of
 from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Judgement
 from motionfocal.study.raters.comparisons import machine_judgements
 
-ENDED: tuple[RaterState, ...] = ("finished", "screened_out", "failed")
 _RESAMPLES = 1000
 _ENOUGH = 10
 """Answers before a rater's habit, or disagreement, is called odd."""

@@ -12,6 +12,9 @@ RaterState = Literal["invited", "consented", "training", "working", "finished", 
 """In order: has arrived; has agreed; has read the instructions; has passed the training; has done all tasks; or was
 turned away after training; or by the attention checks."""
 
+ENDED: tuple[RaterState, ...] = ("finished", "screened_out", "failed")
+"""States after which a rater has nothing to do."""
+
 ImpressionKind = Literal["pair", "check", "training"]
 
 ImpressionState = Literal["open", "answered", "surplus", "void", "expired"]
@@ -20,6 +23,9 @@ ImpressionState = Literal["open", "answered", "surplus", "void", "expired"]
 VoteState = Literal["valid", "surplus", "void"]
 """valid: counts. surplus: came after its lease had gone to another rater, who answered. void: its rater failed or is
 excluded."""
+
+REPEAT = "repeat:"
+"""Before the pair in the target of a check that shows it again."""
 
 
 class Record(DeclarativeBase):
@@ -87,6 +93,11 @@ class ImpressionRecord(Record):
     state: Mapped[str] = mapped_column(String(12), default="open")
     shown: Mapped[float] = mapped_column(Float)
     lease: Mapped[float] = mapped_column(Float)
+
+    @property
+    def subject(self) -> str:
+        """The id of what is shown in the plan: ``target``, of a repeat the pair."""
+        return self.target.removeprefix(REPEAT)
 
 
 class VoteRecord(Record):

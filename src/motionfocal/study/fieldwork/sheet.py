@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from motionfocal.errors import StudyError
 from motionfocal.study.fieldwork.answered import answered
-from motionfocal.study.fieldwork.checks import REPEAT, check_kind
+from motionfocal.study.fieldwork.checks import check_kind, item_of
 from motionfocal.study.fieldwork.monitor import rater_rows
 from motionfocal.study.fieldwork.overview import AnsweredTask, Noted, RaterSheet, Said
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
@@ -43,7 +43,7 @@ def _task(study: Study, impression: ImpressionRecord, vote: VoteRecord) -> Answe
     return AnsweredTask(
         number=impression.number,
         what=what,
-        text=study.plan.item(_item(study, impression)).text,
+        text=item_of(study.plan, impression).text,
         instructed=impression.instructed,
         left=_shown(study, impression, impression.left),
         right=_shown(study, impression, impression.right),
@@ -64,22 +64,12 @@ def _task(study: Study, impression: ImpressionRecord, vote: VoteRecord) -> Answe
     )
 
 
-def _item(study: Study, impression: ImpressionRecord) -> str:
-    """The item that an impression was about."""
-    plan, target = study.plan, impression.target
-    if impression.kind == "training":
-        return next(example.item for example in plan.training if example.id == target)
-    if impression.kind == "check" and not target.startswith(REPEAT):
-        return plan.check(target).item
-    return plan.pair(target.removeprefix(REPEAT)).item
-
-
 def _shown(study: Study, impression: ImpressionRecord, clip: str) -> str:
     """What stood on a side: a model's clip, or one that was made to be worse."""
     if not clip:
         return ""
     found = study.plan.clip(clip)
-    of_another = "" if found.item == _item(study, impression) else " (another item)"
+    of_another = "" if found.item == item_of(study.plan, impression).item else " (another item)"
     return f"{found.model or 'made for a check'}{of_another}"
 
 

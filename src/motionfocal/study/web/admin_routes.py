@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -139,7 +139,6 @@ def _add_overview(router: APIRouter, context: Context, gate: _Gate) -> None:
 
 def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
     study = context.study
-    changes = {"exclude": exclude, "include": include}
 
     @router.get("/raters/{rater}")
     def rater_page(session: Annotated[AdminSession, Depends(gate.seen)], rater: Number) -> HTMLResponse:
@@ -154,12 +153,15 @@ def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
     def decide(
         session: Annotated[AdminSession, Depends(gate.posted)],
         rater: Number,
-        change: Annotated[str, Path(pattern="^(exclude|include)$")],
+        change: Literal["exclude", "include"],
         reason: Annotated[Text, Form(max_length=500)] = "",
     ) -> Response:
         with context.database.write() as records:
             try:
-                changes[change](records, study, rater, reason, _BY, context.clock())
+                if change == "exclude":
+                    exclude(records, rater, reason, _BY, context.clock())
+                else:
+                    include(records, study, rater, reason, _BY, context.clock())
             except StudyError as error:
                 raise HTTPException(422, str(error)) from error
             _note(records, context, session, change, {"rater": rater, "reason": reason.strip()})

@@ -13,11 +13,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from motionfocal.errors import RefusedError
 from motionfocal.study.crowds import mturk
 from motionfocal.study.fieldwork.people import hidden, join, redeem
-from motionfocal.study.fieldwork.records import RaterRecord, StudyRecord
+from motionfocal.study.fieldwork.records import ENDED, RaterRecord, StudyRecord
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.guards import RateLimit
 from motionfocal.study.web.pages import render
-from motionfocal.study.web.shown import ENDED, example_views
+from motionfocal.study.web.shown import example_views
 from motionfocal.study.web.tokens import RaterTokens
 from motionfocal.study.web.views import PreviewView, ProblemView
 

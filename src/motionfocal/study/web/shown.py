@@ -8,14 +8,11 @@ from motionfocal.study.crowds import Outcome, receipt_code
 from motionfocal.study.crowds.mturk import submit_address
 from motionfocal.study.crowds.prolific import completion_code, completion_link
 from motionfocal.study.fieldwork.assignment import next_task, progress
-from motionfocal.study.fieldwork.checks import REPEAT
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
-from motionfocal.study.plan import Example, Plan, Shown, Study
+from motionfocal.study.fieldwork.checks import item_of
+from motionfocal.study.fieldwork.records import ENDED, ImpressionRecord, RaterRecord
+from motionfocal.study.plan import Study
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.views import ConsentView, DoneView, ExampleView, InstructionsView, TaskView, View
-
-ENDED = ("finished", "screened_out", "failed")
-"""States after which a rater has nothing to do."""
 
 
 def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -> View:
@@ -44,22 +41,6 @@ def example_views(study: Study) -> tuple[ExampleView, ...]:
         )
         for number, example in enumerate(study.plan.examples, 1)
     )
-
-
-def item_of(plan: Plan, impression: ImpressionRecord) -> Shown:
-    """The picture and text that an impression shows. Raises UnknownNameError when the plan has no such target."""
-    if impression.kind == "training":
-        return plan.item(training_example(plan, impression).item)
-    if impression.kind == "pair":
-        return plan.item(plan.pair(impression.target).item)
-    if impression.target.startswith(REPEAT):
-        return plan.item(plan.pair(impression.target.removeprefix(REPEAT)).item)
-    return plan.item(plan.check(impression.target).item)
-
-
-def training_example(plan: Plan, impression: ImpressionRecord) -> Example:
-    """The example that a training task shows."""
-    return next(example for example in plan.training if example.id == impression.target)
 
 
 def _task(study: Study, session: Session, rater: RaterRecord, task: ImpressionRecord, base: str) -> TaskView:
