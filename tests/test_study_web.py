@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.database import Database
 from motionfocal.study.fieldwork.exclusion import exclude
-from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord
+from motionfocal.study.fieldwork.records import STUDY_EVENTS, EventRecord, ImpressionRecord
 from motionfocal.study.web.app import create_app
 from motionfocal.study.web.ballots import VoteBody
 from motionfocal.study.web.context import ServerSettings
@@ -194,7 +194,7 @@ def test_events_are_written_down_and_cannot_pass_for_the_studys_own(site):
     visitor = site.at_work()
     sent = [{"kind": "replay", "impression": visitor.task().uid, "what": {}}, {"kind": "speed", "what": {"speed": 0.5}}]
     assert site.client.post(f"{visitor.base}/events", json=sent).status_code == 204
-    for kind in ("excluded", "failed", "admin: login", "", "x" * 41):
+    for kind in (*STUDY_EVENTS, "admin: login", "", "x" * 41):
         answer = site.client.post(f"{visitor.base}/events", json=[{"kind": kind}])
         assert (answer.status_code, "0.kind" in answer.json()["error"]) == (422, True)
     assert site.client.post(f"{visitor.base}/events", json=[{"kind": "replay"}] * 101).status_code == 422

@@ -24,6 +24,9 @@ VoteState = Literal["valid", "surplus", "void"]
 """valid: counts. surplus: came after its lease had gone to another rater, who answered. void: its rater failed or is
 excluded."""
 
+STUDY_EVENTS = ("excluded", "included", "failed", "forgotten")
+"""Kinds of events that tell what was done to a rater; no rater's browser may report one."""
+
 REPEAT = "repeat:"
 """Before the pair in the target of a check that shows it again."""
 

@@ -11,7 +11,7 @@ from motionfocal.study.fieldwork.answered import answered
 from motionfocal.study.fieldwork.checks import check_kind, item_of
 from motionfocal.study.fieldwork.monitor import rater_rows
 from motionfocal.study.fieldwork.overview import AnsweredTask, Noted, RaterSheet, Said
-from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.fieldwork.records import STUDY_EVENTS, EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
 
 
@@ -29,12 +29,11 @@ def rater_sheet(session: Session, study: Study, rater_id: int) -> RaterSheet:
         .order_by(VoteRecord.id)
     )
     events = session.scalars(select(EventRecord).where(EventRecord.rater_id == rater_id).order_by(EventRecord.id)).all()
-    of_study = [event for event in events if _is_of_study(event)]
     return RaterSheet(
         rater=next(row for row in rows if row.id == rater_id),
         tasks=tuple(_task(study, impression, vote) for impression, vote in tasks),
-        events=Counter(event.kind for event in events if not _is_of_study(event)),
-        history=tuple(Noted(event.kind, event.at, event.what) for event in of_study),
+        events=Counter(event.kind for event in events if event.kind not in STUDY_EVENTS),
+        history=tuple(Noted(event.kind, event.at, event.what) for event in events if event.kind in STUDY_EVENTS),
     )
 
 
@@ -71,8 +70,3 @@ def _shown(study: Study, impression: ImpressionRecord, clip: str) -> str:
     found = study.plan.clip(clip)
     of_another = "" if found.item == item_of(study.plan, impression).item else " (another item)"
     return f"{found.model or 'made for a check'}{of_another}"
-
-
-def _is_of_study(event: EventRecord) -> bool:
-    """What was done to a rater, and not what the rater's browser tells."""
-    return event.kind in ("excluded", "included", "failed", "forgotten")
