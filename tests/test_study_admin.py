@@ -271,6 +271,26 @@ class TestExclusion:
             ("admin: include", None, watched.time[0], "it was the wrong rater"),
         ]
 
+    def test_by_the_checks_is_told_and_undone(self, tmp_path):
+        study = made_up_study(items=10, votes=2, tasks=10, checks={"share": 0.5}, training={"tasks": 0, "right": 0})
+        site = site_of(study, tmp_path)
+
+        def wrong(shown):
+            right = right_side(study, shown)
+            return {"left": "right", "right": "left"}[right] if shown.kind == "check" else right
+
+        voter = Voter(site.database, study, "k", START, wrong)
+        while voter.vote(START):
+            pass
+        assert "valid" not in site.votes_of(voter.id)
+        site.log_in()
+        page = site.client.get(f"/admin/raters/{voter.id}")
+        assert (page.status_code, "failed: attention checks" in page.text) == (200, True)
+        action = re.search(r'action="(/admin/raters/\d+/include)"', page.text).group(1)
+        site.client.post(action, data={"reason": "the clips did not load", "form": site.form()})
+        assert set(site.votes_of(voter.id)) == {"valid"}
+        assert "included by admin: the clips did not load" in site.client.get(f"/admin/raters/{voter.id}").text
+
     @pytest.mark.parametrize("reason", ["", "  ", "\0 not storable"])
     def test_needs_a_reason(self, watched, reason):
         data = {"reason": reason, "form": watched.form()}
