@@ -213,7 +213,13 @@ class TestPassword:
 
 
 class TestForms:
-    POSTS = ("/admin/raters/2/exclude", "/admin/raters/2/include", "/admin/invitations", "/admin/logout")
+    POSTS = (
+        "/admin/raters/2/exclude",
+        "/admin/raters/2/include",
+        "/admin/invitations",
+        "/admin/invitations/code00-000000/close",
+        "/admin/logout",
+    )
 
     @pytest.mark.parametrize("path", POSTS)
     def test_need_the_sessions_token(self, watched, path):
@@ -387,6 +393,27 @@ class TestInvitations:
         site.log_in()
         assert site.client.get("/admin/invitations").text.count(link) == 1, "no longer among the unused"
         assert site.client.get(link, follow_redirects=False).status_code == 403
+
+    def test_can_be_closed(self, site):
+        site.log_in()
+        made = site.client.post("/admin/invitations", data={"count": 2, "days": 3, "form": site.form()}).text
+        link, other = dict.fromkeys(re.findall(r"http://study.test/join/[\w-]+", made))
+        site.client.get(link)
+        action = f"/admin/invitations/{link.rsplit('/', 1)[1]}/close"
+        assert f'action="{action}"' in made
+        page = site.client.post(action, data={"form": site.form()}).text
+        assert (page.count(">closed</td>"), f'action="{action}"' in page) == (1, False)
+        answers = [site.client.get(each, follow_redirects=False).status_code for each in (link, other)]
+        assert answers == [403, 303], "also who came by it before does not come by it again"
+        assert [event.what["code"] in link for event in site.events("admin: close")] == [True]
+        unknown = site.client.post("/admin/invitations/none/close", data={"form": site.form()})
+        assert unknown.status_code == 404
+
+    def test_their_labels_are_written_down_once(self, site):
+        site.log_in()
+        site.client.post("/admin/invitations", data={"count": 1, "label": "Jane", "form": site.form()})
+        assert "Jane" in site.client.get("/admin/invitations").text
+        assert "Jane" not in json.dumps([event.what for event in site.events()])
 
     def test_have_the_public_address(self, tmp_path):
         public = site_of(made_up_study(), tmp_path, url="https://inside.test", public="https://study.example.org")

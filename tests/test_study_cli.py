@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 import yaml
@@ -78,6 +80,10 @@ def test_links_and_status(folder):
     links = run("invite", folder / "study", 3, "--url", "https://x.org/", "--label", "lab").split()
     assert len(set(links)) == 3
     assert all(re.fullmatch(r"https://x\.org/join/[\w-]{16}", link) for link in links)
+    for_ever = run("invite", folder / "study", 1, "--days", 0).strip()
+    with closing(sqlite3.connect(folder / "study" / "study.sqlite")) as database:
+        query = "SELECT expires FROM invitations WHERE code = ?"
+        assert database.execute(query, [for_ever.rsplit("/", 1)[1]]).fetchall() == [(None,)]
     said = run("status", folder / "study")
     assert "0 of 12" in said
     assert "do not stop on a good score" in said

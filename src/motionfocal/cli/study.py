@@ -107,11 +107,11 @@ def run_password(folder: Path, password: str) -> None:
     console.print(f"{folder}: the admin pages have a new password; start the server again")
 
 
-def run_invite(folder: Path, count: int, url: str | None, where: str, days: float | None, label: str) -> None:
+def run_invite(folder: Path, count: int, url: str | None, where: str, days: float, label: str) -> None:
     """Print new links, one a line."""
     now = time.time()
     with opened(folder, url) as (_, database), database.write() as session:
-        expires = None if days is None else now + 86_400 * days
+        expires = now + 86_400 * days if days else None
         for made in invite(session, count, now, expires=expires, label=label):
             print(f"{where.rstrip('/')}/join/{made.code}")  # noqa: T201 - plain, for a mail or a file
 

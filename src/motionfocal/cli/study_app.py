@@ -112,7 +112,7 @@ def invite(
     count: Annotated[int, typer.Argument(min=1, help="Links, each for one rater; on MTurk, assignments.")],
     database: Database = None,
     url: Annotated[str, typer.Option(help="Where the study is served.")] = "http://127.0.0.1:8000",
-    days: Annotated[float | None, typer.Option(min=0, help="The links work for so long; unset, for ever.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="The links work for so many days; 0 for ever.")] = 0,
     label: Annotated[str, typer.Option(help="A note that the admin page shows.")] = "",
     mturk: Annotated[bool, typer.Option("--mturk", help="Put up a HIT on Mechanical Turk's sandbox instead.")] = False,
     production: Annotated[

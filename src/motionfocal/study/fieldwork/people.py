@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from motionfocal.errors import RefusedError
+from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.records import InvitationRecord, RaterRecord
 from motionfocal.study.plan import Study
 
@@ -66,6 +66,15 @@ def invite(
     return made
 
 
+def close_invitation(session: Session, code: str) -> None:
+    """Let nobody come by an invitation any more. Raises StudyError when there is none with this code."""
+    invitation = session.get(InvitationRecord, code)
+    if invitation is None:
+        raise StudyError("no invitation with this code in this study")
+    invitation.revoked = True
+    session.flush()
+
+
 def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord:
     """The rater of an invitation: whoever opens it again goes on where he was.
 
@@ -75,7 +84,7 @@ def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord
     invitation = session.get(InvitationRecord, code)
     if invitation is None:
         raise RefusedError("This invitation is not known. Please open the whole link that you were sent.", 404)
-    if invitation.revoked or (invitation.expires is not None and invitation.expires < now):
+    if not invitation.is_open(now):
         raise RefusedError("This invitation is over. Please ask for a new one.")
     return join(session, study, source="link", key=code, now=now)
 

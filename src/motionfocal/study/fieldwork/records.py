@@ -142,7 +142,7 @@ class EventRecord(Record):
 
 
 class InvitationRecord(Record):
-    """A link for one rater. ``expires`` is None where it never does; ``revoked`` closes it."""
+    """A link for one rater. ``expires`` is None where it never does; one that is ``revoked`` was closed before."""
 
     __tablename__ = "invitations"
     code: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -150,3 +150,7 @@ class InvitationRecord(Record):
     created: Mapped[float] = mapped_column(Float)
     expires: Mapped[float | None] = mapped_column(Float, default=None)
     revoked: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    def is_open(self, now: float) -> bool:
+        """Whether a rater can come by it."""
+        return not self.revoked and (self.expires is None or self.expires > now)
