@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from motionfocal.errors import StudyError
 from motionfocal.study.design import Pay
 from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.exclusion import forget
 from motionfocal.study.fieldwork.monitor import overview
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.fieldwork.sheet import rater_sheet
@@ -303,6 +304,24 @@ class TestExclusion:
         assert watched.client.post("/admin/raters/2/exclude", data=data).status_code == 422
         assert "void" not in watched.votes_of(2)
         assert {event.kind for event in watched.events()} == {"admin: login"}
+
+    def test_of_who_withdrew_cannot_be_undone(self, watched):
+        name, votes = "r0002", watched.votes_of(2)
+        with watched.database.write() as session:
+            forget(session, name, watched.time[0])
+        for change in ("exclude", "include"):
+            data = {"reason": "slow", "form": watched.form()}
+            answer = watched.client.post(f"/admin/raters/2/{change}", data=data)
+            assert (answer.status_code, f"{name} withdrew" in answer.text) == (422, True)
+        assert watched.votes_of(2) == ["void"] * len(votes)
+        page = watched.client.get("/admin/raters/2").text
+        assert "forgotten" in page
+        assert "/admin/raters/2/" not in page, "there is nothing to decide"
+
+    def test_cannot_pass_for_a_withdrawal(self, watched):
+        data = {"reason": " withdrew ", "form": watched.form()}
+        answer = watched.client.post("/admin/raters/2/exclude", data=data)
+        assert (answer.status_code, "study forget STUDY r0002" in answer.text) == (422, True)
 
     def test_of_nobody_is_refused(self, watched):
         assert watched.client.get("/admin/raters/4711").status_code == 404

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from motionfocal.errors import RefusedError, StudyError
+from motionfocal.study.fieldwork.exclusion import require_staying
 from motionfocal.study.fieldwork.records import InvitationRecord, RaterRecord
 from motionfocal.study.plan import Study
 
@@ -90,7 +91,8 @@ def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord
 
 
 def consent(session: Session, study: Study, rater: RaterRecord, version: str, now: float) -> None:
-    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown."""
+    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown, and if he withdrew."""
+    require_staying(rater)
     if version != study.design.texts.consent_version:
         raise RefusedError("The text on consent has changed since you opened the page. Please read it again.", 409)
     if rater.state == "invited":
@@ -100,7 +102,8 @@ def consent(session: Session, study: Study, rater: RaterRecord, version: str, no
 
 
 def understood(session: Session, study: Study, rater: RaterRecord, now: float) -> None:
-    """The instructions have been read: on to the training, or to the study where there is none."""
+    """The instructions have been read: on to the training, or to the study. Raises RefusedError if he withdrew."""
+    require_staying(rater)
     if rater.state == "consented":
         rater.state = "training" if study.plan.training else "working"
     rater.seen = now

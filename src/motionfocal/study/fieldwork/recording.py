@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from motionfocal.errors import RefusedError
 from motionfocal.study.design import StudyDesign
 from motionfocal.study.fieldwork.checks import grade, has_failed
-from motionfocal.study.fieldwork.exclusion import FAILED_CHECKS, void_votes
+from motionfocal.study.fieldwork.exclusion import FAILED_CHECKS, require_staying, void_votes
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.fieldwork.slots import Slots, slots
 from motionfocal.study.plan import Study
@@ -59,9 +59,10 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
     came faster than its clips last is flagged.
 
     Raises:
-        RefusedError: no such task of this rater (404), another answer to it is stored (409), or the answers are not
-            answers to the study's questions (422).
+        RefusedError: no such task of this rater (404), another answer to it is stored or the rater withdrew (409), or
+            the answers are not answers to the study's questions (422).
     """
+    require_staying(rater)
     impression, stored = _impression(session, rater, ballot)
     answers = [
         {"question": said.question, "choice": said.choice, "reasons": list(said.reasons)} for said in ballot.answers
@@ -98,7 +99,8 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
 def note_events(
     session: Session, rater: RaterRecord, events: Iterable[tuple[str, str, Mapping[str, object]]], now: float
 ) -> None:
-    """Write down what happened in a rater's browser: kind, impression's uid, details."""
+    """Write down what happened in a rater's browser: kind, impression's uid, details. RefusedError if he withdrew."""
+    require_staying(rater)
     session.add_all(
         EventRecord(rater_id=rater.id, kind=kind, impression=impression, at=now, what=dict(what))
         for kind, impression, what in events

@@ -4,12 +4,13 @@ from typing import Literal, cast
 
 from sqlalchemy.orm import Session
 
-from motionfocal.study.crowds import Outcome, receipt_code
+from motionfocal.study.crowds import receipt_code
 from motionfocal.study.crowds.mturk import submit_address
 from motionfocal.study.crowds.prolific import completion_code, completion_link
 from motionfocal.study.fieldwork.assignment import next_task, progress
 from motionfocal.study.fieldwork.checks import item_of
-from motionfocal.study.fieldwork.records import ENDED, ImpressionRecord, RaterRecord
+from motionfocal.study.fieldwork.outcome import has_ended, outcome_of
+from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
 from motionfocal.study.plan import Study
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.views import ConsentView, DoneView, ExampleView, InstructionsView, TaskView, View
@@ -18,7 +19,7 @@ from motionfocal.study.web.views import ConsentView, DoneView, ExampleView, Inst
 def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -> View:
     """The page for a rater whose address is ``base``. Call it in a writing transaction: it may give out a task."""
     study, design = context.study, context.study.design
-    if rater.excluded or rater.state in ENDED:
+    if has_ended(rater):
         return _done(context, session, rater, base)
     if rater.state == "invited":
         return ConsentView(design.texts, base)
@@ -68,7 +69,7 @@ def _task(study: Study, session: Session, rater: RaterRecord, task: ImpressionRe
 def _done(context: Context, session: Session, rater: RaterRecord, base: str) -> DoneView:
     study, design = context.study, context.study.design
     outcome = outcome_of(session, study, rater)
-    if rater.source == "prolific" and design.prolific:
+    if rater.source == "prolific" and rater.session and design.prolific:
         codes = design.prolific
         return DoneView(
             design.texts, base, outcome, completion_code(codes, outcome), link=completion_link(codes, outcome)
@@ -79,13 +80,3 @@ def _done(context: Context, session: Session, rater: RaterRecord, base: str) -> 
         fields = {"assignmentId": rater.session["assignmentId"], "code": code, "outcome": outcome}
         return DoneView(design.texts, base, outcome, code, submit, fields)
     return DoneView(design.texts, base, outcome)
-
-
-def outcome_of(session: Session, study: Study, rater: RaterRecord) -> Outcome:
-    """How the work of a rater ended: one who was excluded has failed; one who could not do all tasks is "closed"."""
-    if rater.excluded or rater.state == "failed":
-        return "failed"
-    if rater.state == "screened_out":
-        return "screened_out"
-    so_far = progress(session, study, rater)
-    return "finished" if so_far.done >= so_far.total else "closed"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from motionfocal.study.crowds import Outcome
 from motionfocal.study.design import Texts
+from motionfocal.study.fieldwork.outcome import Outcome
 from motionfocal.study.questions import Question
 
 
