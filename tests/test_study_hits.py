@@ -180,7 +180,8 @@ def test_without_boto3_it_says_how_to_get_it(monkeypatch):
         connect(sandbox=True)
 
 
-def test_the_verb_pays_those_who_have_finished_and_names_the_others(study, client, monkeypatch):
+def test_the_verb_pays_those_who_are_through_and_names_the_others_with_their_ends(study, client, monkeypatch):
+    """The first is "closed": finished, with fewer than all tasks. Of A4 the study knows nothing."""
     database = Database(study.database)
     with database.write() as session:
         for number, (state, excluded) in enumerate([("finished", ""), ("finished", "too fast"), ("working", "")], 1):
@@ -190,12 +191,17 @@ def test_the_verb_pays_those_who_have_finished_and_names_the_others(study, clien
     database.close()
     monkeypatch.setattr("motionfocal.study.crowds.mturk.connect", lambda *, sandbox: client)
     with Stubber(client) as stub:
-        waiting = [{"AssignmentId": f"A{number}"} for number in (1, 2, 3)]
+        waiting = [{"AssignmentId": f"A{number}"} for number in (1, 2, 3, 4)]
         stub.add_response("list_hits", {"HITs": [told(study)]}, {})
         stub.add_response("list_assignments_for_hit", {"Assignments": waiting})
         stub.add_response("approve_assignment", {}, {"AssignmentId": "A1"})
         result = CliRunner().invoke(app, ["study", "approve", str(study.folder)])
         stub.assert_no_pending_responses()
     assert result.exit_code == 0, result.output
-    assert "1 assignments approved, 2 wait for your decision" in result.output
-    assert result.output.split()[-2:] == ["A2", "A3"]
+    told_of = result.output.splitlines()
+    assert "1 assignments approved, 3 wait for your decision" in told_of[0]
+    assert [line.split(maxsplit=1) for line in told_of[1:]] == [
+        ["A2", "failed"],
+        ["A3", "working"],
+        ["A4", "of nobody in this study"],
+    ]

@@ -530,7 +530,18 @@ def test_a_small_screen_scrolls_in_one_direction_only(visit, width):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-PAGES = ("consent", "instructions", "done", "screened", "failed", "closed", "problem", "preview")
+PAGES = (
+    "consent",
+    "instructions",
+    "done",
+    "screened",
+    "failed",
+    "closed",
+    "withdrawn",
+    "waiting",
+    "problem",
+    "preview",
+)
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -562,6 +573,14 @@ def test_the_end_hands_in_by_itself_where_the_crowd_wants_a_form(visit):
     page = visit("/show/mturk")
     page.wait_for_url("**/handed-in")
     assert "assignmentId=A1&done=40" in page.content().replace("&amp;", "&")
+
+
+def test_who_waits_is_led_on_by_itself(visit, desk):
+    page = visit("/show/waiting-briefly")
+    assert page.locator("form").count() == 0
+    with page.expect_navigation():
+        pass
+    assert not page.troubles
 
 
 def test_the_end_gives_the_code_and_the_way_back(visit):

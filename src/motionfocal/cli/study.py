@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.progress import TaskID
 from rich.table import Table
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from motionfocal.cli.console import console, progress_bar
 from motionfocal.errors import ConfigError, StudyError
@@ -24,6 +25,7 @@ from motionfocal.study.design import load_design
 from motionfocal.study.fieldwork.database import Database
 from motionfocal.study.fieldwork.exclusion import forget
 from motionfocal.study.fieldwork.monitor import overview
+from motionfocal.study.fieldwork.outcome import PAID, has_ended, outcome_of
 from motionfocal.study.fieldwork.overview import Overview
 from motionfocal.study.fieldwork.people import invite
 from motionfocal.study.fieldwork.records import EventRecord, RaterRecord
@@ -124,20 +126,25 @@ def run_mturk(folder: Path, count: int, where: str, batch: int, *, production: b
 
 
 def run_approve(folder: Path, url: str | None, *, production: bool) -> None:
-    """Pay who has finished, and list who waits for a decision."""
+    """Pay who did all that there was to do, and list with their ends those who wait for a decision."""
     with opened(folder, url) as (study, database), database.read() as session:
-        finished = session.scalars(
-            select(RaterRecord).where(
-                RaterRecord.source == "mturk", RaterRecord.state == "finished", RaterRecord.excluded == ""
-            )
-        )
-        assignments = {rater.session["assignmentId"] for rater in finished}
+        ends = _ends(session, study)
     client = mturk.connect(sandbox=not production)
     for hit in mturk.hits(client, study):
-        paid, waiting = mturk.approve(client, hit, assignments)
+        paid, waiting = mturk.approve(client, hit, {id_ for id_, end in ends.items() if end in PAID})
         console.print(f"HIT {hit.id}: {len(paid)} assignments approved, {len(waiting)} wait for your decision")
         for assignment in waiting:
-            console.print(f"  {assignment}", highlight=False)
+            console.print(f"  {assignment}  {ends.get(assignment, 'of nobody in this study')}", highlight=False)
+
+
+def _ends(session: Session, study: Study) -> dict[str, str]:
+    """How each assignment on Mechanical Turk ended, by its id; of one that has not, where its worker stands."""
+    workers = session.scalars(select(RaterRecord).where(RaterRecord.source == "mturk")).all()
+    return {
+        rater.session["assignmentId"]: outcome_of(session, study, rater) if has_ended(rater) else rater.state
+        for rater in workers
+        if rater.session  # it is gone with those who withdrew
+    }
 
 
 def run_status(folder: Path, url: str | None) -> None:

@@ -140,7 +140,7 @@ def approve(
         bool, typer.Option("--production", help="The real site, which pays; else the sandbox.")
     ] = False,
 ) -> None:
-    """Pay the assignments on Mechanical Turk whose workers have finished the study; the others are listed for you.
+    """Pay the assignments on Mechanical Turk whose workers did all that there was for them; the others are listed.
 
     What was paid is not paid again, however often you run this.
     """

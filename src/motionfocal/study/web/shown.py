@@ -13,7 +13,15 @@ from motionfocal.study.fieldwork.outcome import has_ended, outcome_of
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
 from motionfocal.study.plan import Study
 from motionfocal.study.web.context import Context
-from motionfocal.study.web.views import ConsentView, DoneView, ExampleView, InstructionsView, TaskView, View
+from motionfocal.study.web.views import (
+    ConsentView,
+    DoneView,
+    ExampleView,
+    InstructionsView,
+    TaskView,
+    View,
+    WaitingView,
+)
 
 
 def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -> View:
@@ -27,7 +35,9 @@ def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -
         examples = example_views(study)
         return InstructionsView(design.texts, base, design.asked, examples, len(study.plan.training), design.ties)
     task = next_task(session, study, rater, context.clock())
-    return _done(context, session, rater, base) if task is None else _task(study, session, rater, task, base)
+    if task is not None:
+        return _task(study, session, rater, task, base)
+    return _done(context, session, rater, base) if has_ended(rater) else WaitingView(design.texts, base)
 
 
 def example_views(study: Study) -> tuple[ExampleView, ...]:
