@@ -9,7 +9,7 @@ import pytest
 from motionfocal.errors import StudyError, UnknownNameError
 from motionfocal.generation.gallery import INDEX
 from motionfocal.study.create import create_study
-from motionfocal.study.design import load_design
+from motionfocal.study.design import Checks, load_design
 from motionfocal.study.plan import PLAN, SECRETS, Study
 from motionfocal.video import content_of, read_clip, read_image
 
@@ -107,11 +107,22 @@ def test_what_was_cut_off_goes_on_with_the_same_names(tmp_path):
         ({"pairs": (("Quillfire", "Quillfire"),)}, "two different models"),
         ({"pairs": (("Quillfire", "Nobody"),)}, "no gallery is of Nobody"),
         ({"items": 7}, "cannot be drawn of 6"),
+        ({"tasks": 14, "checks": Checks()}, "hold 1 that can fail one.*it takes 2; raise share to 0.11,"),
+        ({"tasks": 4, "checks": Checks()}, "hold 0 that.*raise share to 0.38,"),
+        ({"tasks": 2, "checks": Checks()}, "hold 0 that.*raise tasks,"),
+        ({"tasks": 40, "checks": Checks(fail_on=("mismatched",))}, "hold 0 that.*raise share to 0.29,"),
     ],
 )
 def test_a_design_that_does_not_fit_is_refused(tmp_path, changes, complaint):
     with pytest.raises(StudyError, match=complaint):
         create_study(small_design(tmp_path, **changes), tmp_path / "study")
+
+
+@pytest.mark.parametrize("checks", [Checks(fail_on=()), Checks(share=0), Checks(share=0.5)])
+def test_few_tasks_need_checks_that_can_fail_or_none(tmp_path, checks):
+    """Refused for its number of items alone, which comes later."""
+    with pytest.raises(StudyError, match="cannot be drawn"):
+        create_study(small_design(tmp_path, tasks=4, checks=checks, items=7), tmp_path / "study")
 
 
 def test_an_unknown_item_is_refused(tmp_path):

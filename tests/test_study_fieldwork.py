@@ -253,6 +253,17 @@ def test_training_is_passed_repeated_or_sends_home(database):
         assert able.rater(session).state == "working"
 
 
+@pytest.mark.parametrize("tasks", [15, 20, 25, 40])
+def test_the_default_checks_can_fail_a_rater_of_few_tasks(database, tasks):
+    study = made_up_study(tasks, tasks=tasks, **NO_TRAINING)
+    against = {"left": "right", "right": "left"}
+    bad = Voter(database, study, "bad", 0.0, lambda shown: against[right_side(study, shown)])
+    while bad.vote(0.0):
+        pass
+    with database.read() as session:
+        assert bad.rater(session).state == "failed"
+
+
 def test_a_rater_who_fails_the_checks_is_replaced(database):
     study = made_up_study(10, votes=2, tasks=10, checks={"share": 0.5}, **NO_TRAINING)
 
@@ -281,7 +292,7 @@ def test_checks_are_as_many_as_asked_and_never_come_first(share, tasks, seed):
     assert len(places) == min(round(share * tasks), tasks - 1)
     assert all(2 <= number <= tasks for number in places)
     if len(places) >= 2:
-        assert {"corrupted", "repeat"} <= set(places.values())
+        assert {"corrupted", "instructed"} <= set(places.values()), "those that can fail a rater come first"
 
 
 def test_checks_are_graded(database):

@@ -13,14 +13,18 @@ from motionfocal.study.questions import PRESETS, Question
 
 CheckKind = Literal["identical", "repeat", "frozen", "corrupted", "mismatched", "instructed"]
 
+LEAST_GRADED = 2
+"""Attention checks before a rater can fail: a single slip sends nobody home."""
+
 
 class Checks(Settings):
     """Attention checks among the comparisons: which, how many, and who fails."""
 
     share: float = Field(0.1, ge=0, le=0.5, description="Share of a rater's tasks that are checks.")
     kinds: tuple[CheckKind, ...] = Field(
-        ("corrupted", "repeat", "instructed", "identical", "frozen", "mismatched"),
-        description="identical: one clip twice, shows a habit of side; repeat: an earlier pair with sides exchanged;"
+        ("corrupted", "instructed", "repeat", "identical", "frozen", "mismatched"),
+        description="With few checks, the first ones are dealt. identical: one clip twice, shows a habit of side;"
+        " repeat: an earlier pair with sides exchanged;"
         " frozen: against the picture standing still; corrupted: against a broken clip; mismatched: against a clip of"
         " another picture; instructed: the text says which side to choose.",
     )
@@ -38,6 +42,15 @@ class Checks(Settings):
         if set(self.fail_on) - set(self.kinds):
             raise ValueError(f"fail_on: {', '.join(sorted(set(self.fail_on) - set(self.kinds)))} is not among kinds")
         return self
+
+    def dealt(self, tasks: int) -> tuple[CheckKind, ...]:
+        """The kinds of the checks among so many tasks of a rater, in the order of ``kinds``, over and over."""
+        count = min(round(self.share * tasks), tasks - 1) if self.kinds else 0
+        return tuple(self.kinds[place % len(self.kinds)] for place in range(count))
+
+    def graded(self, tasks: int) -> tuple[CheckKind, ...]:
+        """Those of ``dealt`` that can fail a rater: nobody is failed by fewer than ``LEAST_GRADED``."""
+        return tuple(kind for kind in self.dealt(tasks) if kind in self.fail_on)
 
 
 class Training(Settings):
