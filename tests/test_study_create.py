@@ -100,6 +100,17 @@ def test_what_was_cut_off_goes_on_with_the_same_names(tmp_path):
     assert again.plan.pairs == first.plan.pairs
 
 
+def test_what_was_cut_off_can_go_on_in_another_form(tmp_path):
+    design = small_design(tmp_path)
+    create_study(design, tmp_path / "study")
+    (tmp_path / "study" / PLAN).unlink()
+    form = FORM.model_copy(update={"height": 16, "width": 24})
+    again = create_study(design.model_copy(update={"form": form}), tmp_path / "study")
+    sizes = {read_clip(again.path(clip.file)).frames.shape[1:3] for clip in again.plan.clips}
+    sizes |= {read_image(again.path(shown.picture)).shape[:2] for shown in again.plan.shown}
+    assert sizes == {(16, 24)}
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

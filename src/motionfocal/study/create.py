@@ -164,13 +164,12 @@ def _secrets(folder: Path) -> Secrets:
 def _pictures(
     items: Sequence[BenchmarkItem], design: StudyDesign, folder: Path, salt: str, report: Report
 ) -> tuple[Shown, ...]:
-    """The first frames, cropped as the clips are, a file a picture."""
+    """The first frames, cropped as the clips are, a file a picture; made anew each time: the form may be another."""
     files: dict[str, str] = {}
     for done, item in enumerate(items, 1):
         if item.image not in files:
             files[item.image] = f"pictures/{_digest(salt, 'picture', item.image)}.png"
-            if not (folder / files[item.image]).is_file():
-                write_image(folder / files[item.image], item.picture((design.form.height, design.form.width)))
+            write_image(folder / files[item.image], item.picture((design.form.height, design.form.width)))
         report("pictures", done, len(items))
     return tuple(Shown(item=item.id, image=item.image, text=item.text, picture=files[item.image]) for item in items)
 
