@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner
 
@@ -114,6 +115,25 @@ def test_what_mturk_refuses_is_told(study, client, operation):
         stub.add_client_error(operation, "RequestError", "Your account has no money")
         with pytest.raises(StudyError, match="no money"):
             post(client, study, "https://study.example.org", 40)
+
+
+def test_what_keeps_mturk_from_being_asked_is_told_with_what_to_do(study, client, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StudyError, match=r"(?i)credentials.*'aws configure'"):
+        hits(connect(sandbox=True), study)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StudyError, match=r"nobody.*'aws configure'"):
+        connect(sandbox=True)
+    away = Config(retries={"max_attempts": 0}, connect_timeout=1)
+    monkeypatch.delenv("AWS_PROFILE")
+    ids = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "us-east-1"}
+    nowhere = boto3.client("mturk", endpoint_url="http://127.0.0.1:1", config=away, **ids)
+    with pytest.raises(StudyError, match=r"127\.0\.0\.1.*check the network"):
+        hits(nowhere, study)
 
 
 def test_a_refused_approval_is_told(client):
