@@ -374,10 +374,26 @@ def test_a_database_belongs_to_one_study(database):
         database.belong_to("two")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mongodb://there/x", "sqlite:////no/such/folder/x.sqlite"])
-def test_a_database_that_is_none_is_refused(url):
-    with pytest.raises(StudyError):
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("nonsense", "take sqlite:///FILE or postgresql://"),
+        ("postgresql://study@host:port/name", "take sqlite:///FILE or postgresql://"),
+        ("mongodb://there/x", "not kept in mongodb; take sqlite:///FILE or postgresql://"),
+        ("mysql://me:secret@there/x", r"me:\*\*\*@there/x: a study is not kept in mysql"),
+        ("sqlite:////no/such/folder/x.sqlite", "cannot be opened: .*give a study's own file"),
+        ("postgresql://study:secret@127.0.0.1:1/x", r"study:\*\*\*@.*cannot be opened: .*check that the server runs"),
+    ],
+)
+def test_a_database_that_is_none_is_refused(url, complaint):
+    with pytest.raises(StudyError, match=f"(?s){complaint}"):
         Database(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "x.sqlite").write_text("dear diary, " * 200)
+    with pytest.raises(StudyError, match=r"x\.sqlite: cannot be opened: file is not a database; give a study's own"):
+        Database(f"sqlite:///{tmp_path}/x.sqlite")
 
 
 def test_check_kinds_are_told_from_targets():
@@ -402,6 +418,19 @@ def shared_database(request, tmp_path):
     database = Database(url)
     yield database
     database.close()
+
+
+def test_what_is_read_together_is_of_one_moment(shared_database):
+    study, url = made_up_study(), shared_database.engine.url.render_as_string(hide_password=False)
+    raters = select(func.count()).select_from(RaterRecord)
+    with shared_database.read() as session:
+        assert session.scalar(raters) == 0
+        other = Database(url)
+        Voter(other, study, "k", 0.0)
+        other.close()
+        assert session.scalar(raters) == 0
+    with shared_database.read() as session:
+        assert session.scalar(raters) == 1
 
 
 @pytest.mark.slow
