@@ -22,7 +22,7 @@ from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.study.analysis.export import write_checks, write_codebook, write_votes
 from motionfocal.study.crowds import mturk
 from motionfocal.study.design import load_design
-from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.database import Database, sqlite_file
 from motionfocal.study.fieldwork.exclusion import forget
 from motionfocal.study.fieldwork.monitor import overview
 from motionfocal.study.fieldwork.outcome import PAID, has_ended, outcome_of
@@ -34,7 +34,7 @@ from motionfocal.study.plan import DATABASE, Study
 from motionfocal.study.raters.comparisons import machine_judgements
 from motionfocal.study.web.admin_auth import set_password
 from motionfocal.study.web.context import ServerSettings
-from motionfocal.video.files import replace_text
+from motionfocal.video.files import replace_text, replacing
 
 
 @contextmanager
@@ -197,17 +197,20 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
     console.print(f"{out}: {counted} votes that count, {len(votes) - counted} that do not, {len(checks)} checks")
 
 
-def run_backup(folder: Path, out: Path) -> None:
+def run_backup(folder: Path, out: Path, url: str | None) -> None:
     """Copy the SQLite file, consistent although it may be written to."""
-    source = Study.open(folder).folder / DATABASE
-    if not source.is_file():
-        raise StudyError(f"{source}: no SQLite database here; for PostgreSQL use pg_dump")
+    source = sqlite_file(url or Study.open(folder).database)
     if out.exists():
         raise StudyError(f"{out}: is there already; give a new file")
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(out)) as copy:
-        original.backup(copy)
+    try:
+        with replacing(out) as new, closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(new)) as copy:
+            original.backup(copy)
+            (answers,) = copy.execute("SELECT count(*) FROM votes").fetchone()
+    except sqlite3.Error as error:
+        raise StudyError(f"{source}: cannot be copied to {out}: {error}") from error
     console.print(
-        f"{out}: the votes; to restore a study, put it back as {DATABASE} beside all else that is in {folder}"
+        f"{out}: {answers} answers to tasks; to restore a study, put it back as {DATABASE} beside all else that is in"
+        f" {folder}"
     )
 
 

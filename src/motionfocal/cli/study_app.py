@@ -229,11 +229,13 @@ def simulate(
 
 
 @study_app.command()
-def backup(study: Folder, out: Annotated[Path, typer.Option("--out", "-o", help="A new file.")]) -> None:
+def backup(
+    study: Folder, out: Annotated[Path, typer.Option("--out", "-o", help="A new file.")], database: Database = None
+) -> None:
     """Copy the SQLite database of a study, also while it is served. (For PostgreSQL: pg_dump.)"""
     from motionfocal.cli.study import run_backup
 
-    run_backup(study, out)
+    run_backup(study, out, database)
 
 
 @study_app.command()
