@@ -502,6 +502,20 @@ class TestOverview:
         assert marked["r0006"] >= {"left", "seconds", "flags"}, "always left, four seconds, flagged"
         assert sum("left" in odd for odd in marked.values()) <= 2
 
+    @pytest.mark.parametrize(("preset", "left", "odd"), [("motif", 11, False), ("emu", 11, False), ("emu", 14, True)])
+    def test_two_answers_about_one_showing_are_one_choice_of_a_side(self, tmp_path, preset, left, odd):
+        """11 of 14 is nothing rare (p 0.06), and 22 of 28 that are no more than these would be (p 0.004)."""
+        checked = {"checks": {"share": 0}, "training": {"tasks": 0, "right": 0}}
+        study = made_up_study(items=14, preset=preset, **checked)
+        site = site_of(study, tmp_path)
+        sides = iter(["left"] * left + ["right"] * (14 - left))
+        voter = Voter(site.database, study, "k", START, lambda shown: next(sides))
+        while voter.vote(START):
+            pass
+        (row,) = site.overview().raters
+        assert row.left == left / 14
+        assert ("left" in row.odd) == odd
+
     def test_agreement_with_the_others_leaves_out_the_rater(self, tmp_path):
         site = site_of(made_up_study(items=10, votes=3, tasks=10, checks={"share": 0}), tmp_path)
 
