@@ -54,6 +54,8 @@ def test_a_rehearsal_is_analyzed_apart_from_the_study(folder, rehearsed):
     assert not (folder / "study" / "study.sqlite").exists()
     with_sim = run("status", folder / "study", "--database", f"sqlite:///{rehearsed}/study.sqlite")
     assert "12 of 12" in with_sim
+    agreement = table["agreement"]["percent"]["estimate"]
+    assert f"two raters of a pair agree in {100 * agreement:.1f} %" in " ".join(with_sim.split())
 
 
 def test_the_same_rehearsal_gives_the_same_figures(folder, rehearsed, tmp_path):

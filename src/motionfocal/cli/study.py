@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -245,6 +246,11 @@ def _print_status(study: Study, found: Overview) -> None:
     states = [f"{count} {state.replace('_', ' ')}" for state, count in counts if count]
     states += [f"{found.screening.excluded} excluded"] if found.screening.excluded else []
     console.print(f"people: {', '.join(states) or 'none yet'}; {found.needed} more are needed")
+    for asked in found.questions:
+        if asked.agreement and not math.isnan(asked.agreement.percent.estimate):
+            on = f" on {asked.id}" if len(found.questions) > 1 else ""
+            agreed, ac1 = shown_share(asked.agreement.percent), asked.agreement.ac1.estimate
+            console.print(f"agreement{on}: two raters of a pair agree in {agreed}, AC1 {ac1:.2f}", highlight=False)
     for check in found.checks:
         graded = f"{check.passed} passed, {check.failed} failed" if check.passed + check.failed else "not graded"
         console.print(f"check {check.kind}: {graded}")

@@ -76,9 +76,11 @@ class Texts(Settings):
         " say which one you prefer, and why. There is no right answer: what counts is what you see."
     )
     consent: str = Field(
-        "Taking part is voluntary, and you may stop at any time. We store your answers, how long they took, and the"
-        " size of your window; not your name, nor your address. The answers will be published without anything"
-        " that tells who gave them."
+        "Taking part is voluntary, and you may stop at any time. We store your answers and comments, how long they"
+        " took, what happens on the page (replays, speed, loading, whether it is in sight), and the size and resolution"
+        " of your window; if a crowd's site sent you, also its numbers of your task, and a code made from your id"
+        " there. We store neither your name nor your address. The answers will be published without anything that tells"
+        " who gave them."
     )
     consent_version: str = Field("1", min_length=1, description="Raise it with the text: it is stored with each rater.")
     thanks: str = Field("That was all. Thank you: your answers have been saved.")

@@ -14,7 +14,10 @@ from motionfocal.study.plan import Study
 
 
 def hidden(study: Study, worker: str) -> str:
-    """A crowd's worker id as the database keeps it: a salted SHA-256, which nobody can turn back."""
+    """A crowd's worker id as the database keeps it: a salted SHA-256.
+
+    Nobody can turn it back, but who has the study's salt and an id can tell whether that worker took part.
+    """
     return hashlib.sha256(f"{study.secrets.salt}|{worker}".encode()).hexdigest()
 
 

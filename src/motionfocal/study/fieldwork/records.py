@@ -1,4 +1,6 @@
-"""The tables of a study's database. Nothing is ever deleted from them; times are seconds since 1970 on the server.
+"""The tables of a study's database; times are seconds since 1970 on the server.
+
+Nothing is deleted from them but what could lead to a rater who withdraws (``exclusion.forget``).
 
 An *impression* is one showing of one comparison to one rater, sides and order recorded; a vote answers one impression.
 """
