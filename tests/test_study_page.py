@@ -82,7 +82,7 @@ def press(page, *keys):
 def answer(page, question="overall"):
     """What is chosen: the side or None, and the reasons."""
     return page.evaluate(
-        """(id) => [document.querySelector(`input[name="${id}"]:checked`)?.value ?? null,
+        """(id) => [document.querySelector(`input[name="${id}:choice"]:checked`)?.value ?? null,
                     [...document.querySelectorAll(`input[name="${id}:why"]:checked`)].map(({ value }) => value)]""",
         question,
     )
@@ -368,6 +368,23 @@ def test_letters_in_a_comment_are_letters(visit, desk):
     press(page, "Enter")
     await_task(page, 1)
     assert [vote["comment"] for vote in desk.votes.values()] == ["2 r, 4."]
+
+
+@pytest.mark.parametrize("id_", ["comment", "speed"])
+def test_a_question_may_be_called_as_the_page_calls_a_part_of_it(visit, desk, id_):
+    (motif,) = PRESETS["motif"]
+    desk.tasks = [task(0, questions=(motif.model_copy(update={"id": id_}),)), *desk.tasks[1:]]
+    page = visit()
+    await_open(page)
+    page.locator(".choice", has_text="Left").click()
+    page.locator(".reason").first.click()
+    page.get_by_text("Add a comment").click()
+    page.get_by_label("Comment").fill("fine")
+    press(page, "Escape", "Enter")
+    await_task(page, 1)
+    (vote,) = desk.votes.values()
+    assert [(said["question"], said["choice"]) for said in vote["answers"]] == [(id_, "left")]
+    assert (vote["comment"], vote["device"]["speed"]) == ("fine", 1)
 
 
 def test_tab_goes_from_the_players_through_the_answer_to_the_button(visit):
