@@ -208,6 +208,8 @@ def test_the_verb_pays_those_who_are_through_and_names_the_others_with_their_end
             ids = {"assignmentId": f"A{number}", "hitId": "HIT1", "turkSubmitTo": "https://www.mturk.com"}
             rater = join(session, study, source="mturk", key=str(number), now=0.0, session_ids=ids)
             rater.state, rater.excluded = state, excluded
+        stolen = {"assignmentId": "A1", "hitId": "HIT1", "turkSubmitTo": "https://www.mturk.com"}
+        join(session, study, source="mturk", key="who came by another's id", now=0.0, session_ids=stolen)
     database.close()
     monkeypatch.setattr("motionfocal.study.crowds.mturk.connect", lambda *, sandbox: client)
     with Stubber(client) as stub:

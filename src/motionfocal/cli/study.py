@@ -139,13 +139,16 @@ def run_approve(folder: Path, url: str | None, *, production: bool) -> None:
 
 
 def _ends(session: Session, study: Study) -> dict[str, str]:
-    """How each assignment on Mechanical Turk ended, by its id; of one that has not, where its worker stands."""
-    workers = session.scalars(select(RaterRecord).where(RaterRecord.source == "mturk")).all()
-    return {
-        rater.session["assignmentId"]: outcome_of(session, study, rater) if has_ended(rater) else rater.state
-        for rater in workers
-        if rater.session  # it is gone with those who withdrew
-    }
+    """How each assignment on Mechanical Turk ended, by its id; of one that has not, where its worker stands.
+
+    Anybody can come with the id of another's assignment: one that deserves its pay keeps that end.
+    """
+    ends: dict[str, str] = {}
+    for rater in session.scalars(select(RaterRecord).where(RaterRecord.source == "mturk")).all():
+        id_ = rater.session.get("assignmentId", "")  # it is gone with those who withdrew
+        if id_ and ends.get(id_) not in PAID:
+            ends[id_] = outcome_of(session, study, rater) if has_ended(rater) else rater.state
+    return ends
 
 
 def run_status(folder: Path, url: str | None) -> None:
@@ -200,7 +203,8 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
 
 def run_backup(folder: Path, out: Path, url: str | None) -> None:
     """Copy the SQLite file, consistent although it may be written to."""
-    source = sqlite_file(url or Study.open(folder).database)
+    study = Study.open(folder)
+    source = sqlite_file(url or study.database)
     if out.exists():
         raise StudyError(f"{out}: is there already; give a new file")
     try:
