@@ -398,7 +398,7 @@ def test_tab_goes_from_the_players_through_the_answer_to_the_button(visit):
             page.evaluate("(({ id, name, value, localName }) => id || name || localName)(document.activeElement)")
         )
     assert order[:4] == ["replay", "back", "play", "forward"]
-    assert order[4:] == ["speed", "overall", *["overall:why"] * 4, "summary", "submit", *order[12:]]
+    assert order[4:] == ["speed", "overall:choice", *["overall:why"] * 4, "summary", "submit", *order[12:]]
     outline = page.evaluate(
         "document.querySelector('#submit').focus(), getComputedStyle(document.activeElement).outlineStyle"
     )
