@@ -14,13 +14,12 @@ from motionfocal.models.build import (
     ModelCard,
     build_model,
     load_model,
-    make_trainable,
     recompute_activations,
     save_model,
     trained_weights,
 )
 from motionfocal.models.families import compact, unet3d, wan
-from motionfocal.models.lora import ATTENTION, LoraSettings
+from motionfocal.models.lora import ATTENTION, LoraSettings, add_lora
 from motionfocal.models.protocol import Condition
 from motionfocal.training.config import load_config
 from motionfocal.training.loop import Trainer
@@ -40,7 +39,8 @@ def folder(tmp_path_factory):
 
 def model_of(folder, lora=None, dtype="float32", seed=0):
     model = build_model(wan.Family(weights=str(folder), dtype=dtype), SMALL, seed)
-    make_trainable(model, lora, seed)
+    if lora is not None:
+        add_lora(model, lora, seed)
     return model
 
 
@@ -172,12 +172,12 @@ def test_other_families_take_adapters_where_they_are_told_to():
     shape = SHAPE.model_copy(update={"height": 16, "width": 16})
     for family, targets in ((compact.Family(width=16, text_width=16), ("query", "out")), (unet3d.Family(), None)):
         model = build_model(family, shape, 0)
-        make_trainable(model, LoraSettings(rank=2, targets=targets), 0)
+        add_lora(model, LoraSettings(rank=2, targets=targets), 0)
         assert all("lora_" in name for name in trained_weights(model.network))
     for inside in ("linear1", "out_proj"):  # read past an adapter by PyTorch's fused block
         model = build_model(compact.Family(width=16, text_width=16), shape, 0)
         with pytest.raises(ConfigError, match=f"ends in {inside}"):
-            make_trainable(model, LoraSettings(targets=(inside,)), 0)
+            add_lora(model, LoraSettings(targets=(inside,)), 0)
 
 
 @pytest.mark.parametrize("lora", [LoraSettings(rank=2), None], ids=["adapters", "all"])

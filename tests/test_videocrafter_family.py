@@ -11,9 +11,9 @@ import torch
 from motionfocal.errors import CheckpointError, ConfigError, ShapeError
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.loss import MotionFocalLoss
-from motionfocal.models.build import LoadedModel, ModelCard, build_model, make_trainable, trained_weights
+from motionfocal.models.build import LoadedModel, ModelCard, build_model, trained_weights
 from motionfocal.models.families import videocrafter
-from motionfocal.models.lora import LoraSettings
+from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import Condition
 from motionfocal.training.config import load_config
@@ -225,7 +225,7 @@ NEW = {
 def test_beside_adapters_what_no_checkpoint_has_trained_learns_too(folders, kind):
     """An adapter beside an x-cat input whose weights stay zero would train a model that never sees the image."""
     model = build_model(fresh(folders, kind) if kind in CONDITIONS else family(folders, kind), SHAPE, seed=0)
-    make_trainable(model, LoraSettings(rank=2), seed=0)
+    add_lora(model, LoraSettings(rank=2), seed=0)
     whole = {name for name, weight in model.network.named_parameters() if weight.requires_grad and "lora" not in name}
     assert {place for name in whole for place in NEW[kind] if place in name} == NEW[kind]
     assert all(any(place in name for place in NEW[kind]) for name in whole)

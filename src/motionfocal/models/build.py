@@ -51,12 +51,6 @@ def build_model(settings: ModelSettings, shape: ClipShape, seed: int) -> VideoMo
     return model
 
 
-def make_trainable(model: VideoModel, lora: LoraSettings | None, seed: int) -> None:
-    """Let the network learn, which its family made so, or adapters alone (see ``add_lora``). Raises ConfigError."""
-    if lora is not None:
-        add_lora(model, lora, seed)
-
-
 def recompute_activations(model: VideoModel) -> None:
     """Gradient checkpointing: activations are forgotten, and computed again in the backward pass.
 
@@ -149,7 +143,8 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
     model = build_model(card.model, card.shape, seed=0)
-    make_trainable(model, card.lora, seed=0)
+    if card.lora is not None:
+        add_lora(model, card.lora, seed=0)
     weights = trained_weights(model.network)
     check_weights(stored, weights, folder / WEIGHTS)
     with torch.no_grad():

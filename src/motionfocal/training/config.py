@@ -75,7 +75,11 @@ class ValidationSettings(Settings):
     """Samples while it trains, as many at a time as a forward pass of training has clips."""
 
     every: int = Field(100, ge=1, description="Steps between validations; the last step always has one.")
-    images: int = Field(16, ge=1, description="Held-out images.")
+    images: int = Field(
+        16,
+        ge=1,
+        description="Held-out images of a world; or the first frames of so many training clips, from the first on.",
+    )
     texts: int | None = Field(
         None,
         ge=1,
@@ -84,7 +88,11 @@ class ValidationSettings(Settings):
     )
     steps: int = Field(20, ge=1, description="Sampling steps.")
     guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance; 1 samples without.")
-    seed: int = Field(1_000_003, ge=0, description="Draws the images and the noise; keep it apart from the run's seed.")
+    seed: int = Field(
+        1_000_003,
+        ge=0,
+        description="Draws the noise and a world's images, or each clip's window; keep it apart from the run's seed.",
+    )
 
 
 class TrainingConfig(Settings):

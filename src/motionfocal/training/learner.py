@@ -95,7 +95,8 @@ class Learner:
     def result(self) -> dict[str, Tensor]:
         """The averaged weights, or the weights where no average is kept; see ``LearnerState``."""
         with self.averaged():
-            return {name: weight.clone() for name, weight in self._gathered().items()}  # on a CPU not copies yet
+            # On a CPU what was gathered are still views of the live weights.
+            return {name: weight.clone() for name, weight in self._gathered().items()}
 
     def _gathered(self) -> dict[str, Tensor]:
         found = cast("dict[str, Tensor]", get_model_state_dict(self.network, options=_GATHERED))

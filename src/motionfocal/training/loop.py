@@ -20,11 +20,11 @@ from motionfocal.models.build import (
     LoadedModel,
     ModelCard,
     build_model,
-    make_trainable,
     recompute_activations,
     save_model,
     trained_weights,
 )
+from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.checkpoint import (
     TrainingState,
@@ -155,7 +155,8 @@ def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) 
     """
     if config.image_noise:
         require_image_latent(model, shape)
-    make_trainable(model, config.lora, config.seed)
+    if config.lora is not None:
+        add_lora(model, config.lora, config.seed)
     for weight in trained_weights(model.network).values():
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
     narrow = any(weight.dtype != torch.float32 for weight in model.network.parameters())

@@ -77,7 +77,7 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    # Its fear is of predictions that are changed in place; no objective or sampler here does that.
+    # It warns about outputs that are modified in place; no objective or sampler here does that.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (processes,))
     for module in [*_blocks(network), network]:

@@ -36,8 +36,8 @@ from motionfocal.worlds import SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import SpritesOracle
 
-_TEXTS = 2
-"""Of validation, an image of a world."""
+_TEXTS_PER_IMAGE = 2
+"""Default of ``validation.texts`` for a world."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,10 @@ def benchmark_of(config: TrainingConfig, images: int, texts: int) -> SpritesBenc
 def _validation(config: TrainingConfig, settings: ValidationSettings, shape: ClipShape, run: Path) -> Validation:
     if isinstance(config.data, SpritesData):
         benchmark = SpritesBenchmark(
-            world=config.data.world, images=settings.images, texts=settings.texts or _TEXTS, seed=settings.seed
+            world=config.data.world,
+            images=settings.images,
+            texts=settings.texts or _TEXTS_PER_IMAGE,
+            seed=settings.seed,
         )
         return Validation(settings, world_items(benchmark), run, _oracle(benchmark))
     items = list(islice(_first_frames(config.data, shape, settings.seed), settings.images))
