@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, loa
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
-from motionfocal.models.build import ModelCard, build_model, load_model, save_model
+from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
 from motionfocal.models.families import compact, unet3d
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
@@ -29,6 +30,7 @@ from motionfocal.training.config import load_config
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective
+from motionfocal.training.processes import join_processes
 from motionfocal.training.records import figures_of, summands
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
@@ -472,6 +474,31 @@ def test_figures_do_not_depend_on_how_a_step_is_divided():
     for name in ("moving_loss", "loss_ratio", "moving_share", "mean_weight"):
         assert figures[name] == pytest.approx(getattr(whole.stats, name).item(), rel=1e-5)
     assert math.isnan(figures_of(summands(parts[1])[None])["moving_loss"])
+
+
+def test_figures_are_computed_where_there_is_float64():
+    """On the CPU: Apple's GPUs refuse float64."""
+
+    class OnApple(torch.Tensor):
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+        def double(self):
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    parts = torch.rand(2, 6, generator=torch.Generator().manual_seed(0))
+    assert figures_of(parts.as_subclass(OnApple)) == figures_of(parts)
+
+
+def test_training_and_sampling_take_the_same_device(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: asked.append(cpu) or SimpleNamespace(num_processes=1))
+    assert best_device() == torch.device("mps")
+    join_processes("auto")
+    join_processes("cpu")
+    assert asked == [False, True]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

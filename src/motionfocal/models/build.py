@@ -113,8 +113,9 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
 
 
 def best_device() -> torch.device:
-    """The first GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """What PyTorch computes on here besides the CPU (CUDA, ROCm, Apple's MPS, ...), or the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
 
 
 def load_card(folder: Path) -> ModelCard:

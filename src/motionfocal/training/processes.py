@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from motionfocal.errors import ConfigError
+from motionfocal.models.build import best_device
 from motionfocal.models.protocol import VideoModel
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
 
     # With it, transformers loads weights in the first process alone: the others would encode texts with noise.
     disable_fsdp_ram_efficient_loading()
-    processes = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    processes = PartialState(cpu=device == "cpu" or best_device().type == "cpu")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if processes.num_processes != started:
         raise ConfigError(
