@@ -26,6 +26,9 @@ class ModelCard(Settings):
     model: ModelSettings
     shape: ClipShape
     lora: LoraSettings | None = Field(None, description="The adapters that were trained; None: all of the network.")
+    seed: int = Field(
+        0, ge=0, description="Drew what no checkpoint holds, so that adapters lie on the same base again."
+    )
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,9 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
         stored = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
-    model = build_model(card.model, card.shape, seed=0)
+    model = build_model(card.model, card.shape, card.seed)
     if card.lora is not None:
-        add_lora(model, card.lora, seed=0)
+        add_lora(model, card.lora, card.seed)
     weights = trained_weights(model.network)
     check_weights(stored, weights, folder / WEIGHTS)
     with torch.no_grad():

@@ -56,7 +56,9 @@ class Trainer:
         self.config, self.step = config, 0
         self.processes = join_processes(config.device)
         self.split = split_of(config, self.processes.num_processes)
-        self.card = ModelCard(name=config.name, model=config.model, shape=source.shape, lora=config.lora)
+        self.card = ModelCard(
+            name=config.name, model=config.model, shape=source.shape, lora=config.lora, seed=config.seed
+        )
         self.model = trainable_model(config, source.shapes)
         # Training from a cache asks no frozen part: they come to the process's device for sampling alone.
         self.model.device = torch.device("cpu") if isinstance(source, CacheSource) else self.processes.device
@@ -150,6 +152,8 @@ def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> Vide
 def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) -> None:
     """Let the weights learn that the config trains, on clips of a shape; they become float32.
 
+    A network that is trained whole becomes float32 whole, with what its family keeps frozen in it.
+
     Raises:
         ConfigError: see ``trainable_model``.
     """
@@ -157,7 +161,8 @@ def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) 
         require_image_latent(model, shape)
     if config.lora is not None:
         add_lora(model, config.lora, config.seed)
-    for weight in trained_weights(model.network).values():
+    learning = trained_weights(model.network).values() if config.lora else model.network.parameters()
+    for weight in learning:
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
     narrow = any(weight.dtype != torch.float32 for weight in model.network.parameters())
     if model.fresh and narrow and config.precision == "fp32":
