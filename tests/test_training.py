@@ -25,7 +25,7 @@ from motionfocal.models.families import compact, unet3d
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
-from motionfocal.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from motionfocal.training.checkpoint import checkpoints, claim, load_checkpoint, refuse_other_run, save_checkpoint
 from motionfocal.training.config import load_config
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of
@@ -67,6 +67,21 @@ def trainer_of(config):
 
 def losses(run):
     return [(row["step"], row["loss"], row["moving_loss"]) for row in read_jsonl(run / "metrics.jsonl")]
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt:
+    """A callback that ends a run after a step, as a kill would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self, step, figures, trainer, records):
+        if step == self.step:
+            raise Stop
 
 
 def same(a, b):
@@ -348,16 +363,8 @@ def test_resume_continues_the_same_losses(tmp_path):
     whole = tiny()
     run_training(whole, open_data(whole), tmp_path / "whole", [])
 
-    class Stop(Exception):
-        pass
-
-    class StopAt:
-        def after_step(self, step, figures, trainer, records):
-            if step == 5:
-                raise Stop
-
     with pytest.raises(Stop):
-        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt()])
+        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt(5)])
     assert len(losses(tmp_path / "broken")) == 5
     run_training(whole, open_data(whole), tmp_path / "broken", [])
     assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
@@ -399,8 +406,30 @@ def test_a_run_folder_of_other_settings_is_refused(tmp_path):
     config = tiny("steps=2")
     run_training(config, open_data(config), tmp_path, [])
     other = tiny("steps=2", "seed=1", "loss.strength=3")
-    with pytest.raises(CheckpointError, match="seed, loss"):
+    with pytest.raises(CheckpointError, match=r"another seed, loss\.strength; choose"):
         run_training(other, open_data(other), tmp_path, [])
+
+
+def test_a_run_goes_on_with_other_settings_that_change_no_digit(tmp_path):
+    whole = tiny()
+    run_training(whole, open_data(whole), tmp_path / "whole", [])
+    with pytest.raises(Stop):
+        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt(5)])
+    other = tiny("workers=1", "checkpoint_every=3", "validation.images=1", "validation.texts=1", "validation.steps=1")
+    run_training(other, open_data(other), tmp_path / "broken", [])
+    assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
+    assert load_config(tmp_path / "broken" / "config.yaml") == other
+
+
+def test_a_cache_may_move_but_neither_come_nor_go(tmp_path):
+    clips, cached, moved = (
+        load_config(None, ["data.kind=folder", "data.videos=x", *cache])
+        for cache in ([], ["data.cache=a"], ["data.cache=b"])
+    )
+    claim(tmp_path, cached)
+    refuse_other_run(tmp_path, moved)
+    with pytest.raises(CheckpointError, match=r"another data\.cache"):
+        refuse_other_run(tmp_path, clips)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
@@ -505,7 +534,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     trainer = trainer_of(tiny())
     batch = trainer.source.load(0, 2, range(2))
     motion = MotionBatch(batch.motion.heat * float("nan"), batch.motion.score)
-    with pytest.raises(TrainingError, match="step 0"):
+    with pytest.raises(TrainingError, match=r"step 0: the loss .* start anew in another folder with a lower"):
         trainer.train_step(iter([ClipBatch(batch.frames, batch.texts, motion, batch.fps)]))
 
 
@@ -625,16 +654,8 @@ def test_a_run_goes_on_where_a_network_was_not_used_yet(tmp_path):
     ])  # fmt: skip
     run_training(config, open_data(config), tmp_path / "whole", [])
 
-    class Stop(Exception):
-        pass
-
-    class StopAt:
-        def after_step(self, step, figures, trainer, records):
-            if step == 2:
-                raise Stop
-
     with pytest.raises(Stop):
-        run_training(config, open_data(config), tmp_path / "broken", [StopAt()])
+        run_training(config, open_data(config), tmp_path / "broken", [StopAt(2)])
     trainer = trainer_of(config)
     trainer.resume(checkpoints(tmp_path / "broken")[-1])
     assert len(trainer.learner.optimizer.state) < len(trainer.learner.weights), "both were used: nothing is shown"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from motionfocal.errors import CheckpointError
 from motionfocal.models.build import check_weights
+from motionfocal.settings import dotted
 from motionfocal.training.config import TrainingConfig, dump_config, load_config
 from motionfocal.training.learner import LearnerState
 
@@ -29,17 +30,27 @@ class TrainingState(TypedDict):
 
 
 def refuse_other_run(run: Path, config: TrainingConfig) -> None:
-    """Make sure that a run folder is new, or of the same run.
+    """Make sure that a run folder is new, or of the same run: what changes no digit of it may be another.
 
     Raises:
         CheckpointError: it was begun with other settings.
     """
     path = run / "config.yaml"
-    if path.is_file() and (before := load_config(path)) != config:
-        changed = [key for key in type(config).model_fields if getattr(before, key) != getattr(config, key)]
+    if not path.is_file():
+        return
+    before, now = _decisive(load_config(path)), _decisive(config)
+    if changed := [key for key in before | now if before.get(key) != now.get(key)]:
         raise CheckpointError(
             f"{run}: was begun with another {', '.join(changed)}; choose another folder to start anew"
         )
+
+
+def _decisive(config: TrainingConfig) -> dict[str, object]:
+    """The settings that a run's digits depend on, by dotted key; of a cache that there is one, not where it lies."""
+    values = dotted(config.model_dump(mode="json", exclude={"workers", "checkpoint_every", "validation"}))
+    if "data.cache" in values:
+        values["data.cache"] = values["data.cache"] is not None
+    return values
 
 
 def claim(run: Path, config: TrainingConfig) -> None:

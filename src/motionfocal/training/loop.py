@@ -35,7 +35,7 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
-from motionfocal.training.learner import Learner
+from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, require_image_latent, stable_seed
 from motionfocal.training.processes import distribute, join_processes, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
@@ -95,9 +95,7 @@ class Trainer:
         torch.manual_seed(stable_seed(self.config.seed, self.step, self.processes.process_index))  # for dropout
         figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
         if not math.isfinite(figures["loss"]):
-            raise TrainingError(
-                f"step {self.step}: the loss is {figures['loss']}; lower optimizer.learning_rate and resume"
-            )
+            raise TrainingError(f"step {self.step}: the loss is {figures['loss']}; {START_LOWER}")
         rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
         norm = self.learner.update(rate, self.step)
         self.step += 1
