@@ -436,7 +436,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
-        load_checkpoint(path, {}, averaged=False)
+        load_checkpoint(path, {}, averaged=False, data="")
 
 
 DAMAGES = {
@@ -457,11 +457,11 @@ def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, said, damage):
     learner.update(0.1, 0)
     state = learner.state()
     save_checkpoint(tmp_path, {"step": 1, "learner": state})
-    load_checkpoint(checkpoints(tmp_path)[0], learner.weights, averaged=True)
+    load_checkpoint(checkpoints(tmp_path)[0], learner.weights, averaged=True, data="")
     damage(state)
     save_checkpoint(tmp_path, {"step": 2, "learner": state})
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(checkpoints(tmp_path)[1], learner.weights, averaged=True)
+        load_checkpoint(checkpoints(tmp_path)[1], learner.weights, averaged=True, data="")
 
 
 def test_the_average_is_that_of_diffusers():
@@ -484,7 +484,8 @@ def test_the_average_is_that_of_diffusers():
 def test_without_an_average_the_weights_are_the_result(tmp_path):
     config = tiny("ema_decay=null", "steps=3")
     run_training(config, open_data(config), tmp_path, [])
-    state = load_checkpoint(checkpoints(tmp_path)[-1], trainer_of(config).learner.weights, averaged=False)
+    trainer = trainer_of(config)
+    state = load_checkpoint(checkpoints(tmp_path)[-1], trainer.learner.weights, averaged=False, data=trainer.data)
     result = load_model(tmp_path / "model").model.network.state_dict()
     assert state["learner"]["average"] == {}
     assert all(torch.equal(result[name], weight) for name, weight in state["learner"]["weights"].items())
@@ -616,6 +617,49 @@ def test_training_on_a_folder_runs_end_to_end(tmp_path):
     assert len(losses(tmp_path / "run")) == 3
     assert not read_jsonl(tmp_path / "run" / "validation.jsonl")
     assert (tmp_path / "run" / "samples" / "step-000003.png").is_file()
+
+
+def clips_config(folder):
+    return load_config(None, [
+        *TINY[:6], "data.kind=folder", f"data.videos={folder}", "data.frames=4", "data.height=16", "data.width=16",
+        "model.family=compact", "model.width=16", "model.text_width=16",
+    ])  # fmt: skip
+
+
+CHANGES = {
+    "a clip came": lambda folder: folder_of_clips(folder, count=4),
+    "a clip cannot be read": lambda folder: (folder / "1.mp4").write_bytes(b"junk"),
+    "a clip is longer": lambda folder: write_clip(folder / "1.mp4", np.zeros((9, 24, 32, 3), np.uint8), 8),
+    "a text": lambda folder: (folder / "metadata.csv").write_text(
+        (folder / "metadata.csv").read_text().replace("clip number 2", "another")
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_run_does_not_go_on_with_other_clips(tmp_path, change):
+    folder_of_clips(tmp_path / "clips")
+    config = clips_config(tmp_path / "clips")
+    with pytest.raises(Stop):
+        run_training(config, open_data(config), tmp_path / "run", [StopAt(3)])
+    change(tmp_path / "clips")
+    with pytest.raises(CheckpointError, match=r"00000002\.pt: was written with other clips"):
+        run_training(config, open_data(config), tmp_path / "run", [])
+
+
+def test_a_checkpoint_of_before_clips_were_written_down_goes_on(tmp_path):
+    config = tiny()
+    run_training(config, open_data(config), tmp_path, [])
+    state = torch.load(checkpoints(tmp_path)[-1], weights_only=True)
+    del state["data"]
+    save_checkpoint(tmp_path, state)
+    trainer_of(config).resume(checkpoints(tmp_path)[-1])
+
+
+def test_processes_that_see_different_clips_are_refused(monkeypatch):
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda values: [*values, "another machine's"])
+    with pytest.raises(ManifestError, match="the processes see different clips"):
+        trainer_of(tiny())
 
 
 WAN_CLIPS = ["data.kind=folder", "data.frames=9", "data.height=64", "data.width=64", "model.family=wan"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from motionfocal.data.cache_folder import DTYPES, KINDS, CacheFolder, FileFacts, Kind
 from motionfocal.data.files import Stamp
 from motionfocal.data.manifest import Caption, read_manifest
-from motionfocal.data.sources import FolderData, Rejected, shapes_of
+from motionfocal.data.sources import FolderData, Rejected, fingerprint_of, shapes_of
 from motionfocal.data.windows import Bucket, BucketedOrder, Window, rng_of
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError
 from motionfocal.jsonl import Row
@@ -236,6 +236,7 @@ class CacheSource:
             raise ManifestError(f"none of {len(captions)} clips can be used; first: {self.rejected[0].reason}")
         self._order = BucketedOrder([window.bucket for window in self._windows], seed)
         self.shapes = shapes_of([(window.bucket, window.fps) for window in self._windows])
+        self.fingerprint = fingerprint_of((window.caption.id, window.n, window.keys) for window in self._windows)
 
     def __len__(self) -> int:
         return len(self._windows)

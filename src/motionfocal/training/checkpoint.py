@@ -8,7 +8,7 @@ another number of processes can go on.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from motionfocal.models.build import check_weights
 from motionfocal.settings import dotted
 from motionfocal.training.config import TrainingConfig, dump_config, load_config
 from motionfocal.training.learner import LearnerState
+from motionfocal.training.processes import same_everywhere
 
 _KEPT = 2
 
@@ -26,6 +27,8 @@ class TrainingState(TypedDict):
     """What a checkpoint holds. ``step`` counts the finished steps."""
 
     step: int
+    data: NotRequired[str]
+    """The ``fingerprint`` of the clips; checkpoints of before it was written have none, and any clips go on."""
     learner: LearnerState
 
 
@@ -99,21 +102,21 @@ def last_checkpoint(run: Path) -> Path | None:
     Raises:
         CheckpointError: the processes do not see the same one.
     """
-    from accelerate.utils import gather_object
-
     newest = next(reversed(checkpoints(run)), None)
-    if len(set(gather_object([newest and newest.name]))) > 1:
+    if not same_everywhere(newest.name if newest else None):
         raise CheckpointError(
             f"{run}: the processes see different checkpoints; choose a folder that all machines share"
         )
     return newest
 
 
-def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool) -> TrainingState:
-    """Read a checkpoint of these weights; only tensors and plain values are unpickled.
+def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool, data: str) -> TrainingState:
+    """Read a checkpoint of these weights and of the ``data`` of this fingerprint.
+
+    Only tensors and plain values are unpickled.
 
     Raises:
-        CheckpointError: the file is damaged, or its tensors are not those of the weights.
+        CheckpointError: the file is damaged, its tensors are not those of the weights, or the clips are others.
     """
     try:
         state: TrainingState = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -124,4 +127,9 @@ def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool) -
     check_weights(learner["weights"], weights, path)
     check_weights(learner["average"], weights if averaged else {}, path)
     check_weights(moments, {name: weights[name] for name in moments if name in weights}, path)
+    if state.get("data", data) != data:
+        raise CheckpointError(
+            f"{path}: was written with other clips: some were added, removed, changed or could not be read, which"
+            " reorders every later batch; bring them back, or choose another folder to start anew"
+        )
     return state

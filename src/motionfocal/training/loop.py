@@ -14,7 +14,7 @@ from torch import Tensor
 from motionfocal.data.batches import ClipBatch, EncodedBatch, Split, batches_of, load_parts
 from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import ClipSource
-from motionfocal.errors import ConfigError, TrainingError
+from motionfocal.errors import ConfigError, ManifestError, TrainingError
 from motionfocal.loss import MotionFocalLoss
 from motionfocal.models.build import (
     LoadedModel,
@@ -37,7 +37,7 @@ from motionfocal.training.checkpoint import (
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
 from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, require_image_latent, stable_seed
-from motionfocal.training.processes import distribute, join_processes, without_exchange
+from motionfocal.training.processes import distribute, join_processes, same_everywhere, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
 
@@ -56,6 +56,11 @@ class Trainer:
         self.config, self.step = config, 0
         self.processes = join_processes(config.device)
         self.split = split_of(config, self.processes.num_processes)
+        self.data = source.fingerprint
+        if not same_everywhere(self.data):
+            raise ManifestError(
+                "the processes see different clips, and each would train on its own: share their folder"
+            )
         self.card = ModelCard(
             name=config.name, model=config.model, shape=source.shape, lora=config.lora, seed=config.seed
         )
@@ -123,11 +128,11 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """Everything that ``resume`` needs. All processes must call it together; the first one's is whole."""
-        return TrainingState(step=self.step, learner=self.learner.state())
+        return TrainingState(step=self.step, data=self.data, learner=self.learner.state())
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint, which all processes must be able to read. Raises CheckpointError."""
-        state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None)
+        state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None, self.data)
         self.step = state["step"]
         self.learner.resume(state["learner"])
 

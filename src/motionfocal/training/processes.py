@@ -42,6 +42,13 @@ def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
     return processes
 
 
+def same_everywhere(value: str | None) -> bool:
+    """Whether a value is the same in all processes, which must ask together."""
+    from accelerate.utils import gather_object
+
+    return len(set(gather_object([value]))) == 1
+
+
 def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype) -> None:
     """Bring a model's network to the process's device, and join it to those of the other processes.
 
