@@ -1,11 +1,13 @@
 """Training: exact resume, honest records, and a condition that reaches the model."""
 
+import errno
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from types import SimpleNamespace
@@ -25,7 +27,14 @@ from motionfocal.models.families import compact, unet3d
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
-from motionfocal.training.checkpoint import checkpoints, claim, load_checkpoint, refuse_other_run, save_checkpoint
+from motionfocal.training.checkpoint import (
+    alone_in,
+    checkpoints,
+    claim,
+    load_checkpoint,
+    refuse_other_run,
+    save_checkpoint,
+)
 from motionfocal.training.config import load_config
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of
@@ -660,6 +669,59 @@ def test_processes_that_see_different_clips_are_refused(monkeypatch):
     monkeypatch.setattr("accelerate.utils.gather_object", lambda values: [*values, "another machine's"])
     with pytest.raises(ManifestError, match="the processes see different clips"):
         trainer_of(tiny())
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from motionfocal.training.checkpoint import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def occupant(tmp_path):
+    """Another process that trains in ``tmp_path / "run"``."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, occupant, monkeypatch):
+    monkeypatch.setattr("motionfocal.training.checkpoint._PATIENCE", 0.2)
+    config = tiny("steps=2")
+    with pytest.raises(CheckpointError, match="run: another process trains here; wait for it, or end it"):
+        run_training(config, open_data(config), tmp_path / "run", [])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"], "something was written all the same"
+    occupant.kill()
+    occupant.wait()
+    run_training(config, open_data(config), tmp_path / "run", [])
+    run_training(config, open_data(config), tmp_path / "run", [])
+
+
+def test_a_run_waits_for_one_whose_command_was_killed(tmp_path, occupant):
+    threading.Timer(1.0, occupant.kill).start()
+    config = tiny("steps=2")
+    run_training(config, open_data(config), tmp_path / "run", [])
+    assert len(losses(tmp_path / "run")) == 2
+
+
+def test_a_file_system_without_locks_is_taken_as_it_is(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with alone_in(tmp_path / "run"):
+        pass
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(CheckpointError, match="run: cannot be written to"), alone_in(tmp_path / "run"):
+        pass
 
 
 WAN_CLIPS = ["data.kind=folder", "data.frames=9", "data.height=64", "data.width=64", "model.family=wan"]

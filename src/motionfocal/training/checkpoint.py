@@ -5,10 +5,13 @@ random stream; what is left are the trained weights, their average and the optim
 another number of processes can go on.
 """
 
+import errno
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import IO, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -21,6 +24,9 @@ from motionfocal.training.learner import LearnerState
 from motionfocal.training.processes import same_everywhere
 
 _KEPT = 2
+
+_PATIENCE = 60.0
+"""Seconds."""
 
 
 class TrainingState(TypedDict):
@@ -56,9 +62,50 @@ def _decisive(config: TrainingConfig) -> dict[str, object]:
     return values
 
 
+@contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """Have a run folder for this process alone, which ends when the process does, however it ends.
+
+    A run whose command was killed may still finish its step, so that this waits a minute before it gives up. Where the
+    platform or the file system has no such locks, nothing is held.
+
+    Raises:
+        CheckpointError: another process trains in the folder, or it may not be written to.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / ".lock").open("w")
+    except OSError as error:
+        raise CheckpointError(f"{run}: cannot be written to ({error}); choose another folder") from error
+    with file:
+        give_up = time.monotonic() + _PATIENCE
+        while not _lock(file):
+            if time.monotonic() > give_up:
+                raise CheckpointError(f"{run}: another process trains here; wait for it, or end it")
+            time.sleep(0.1)
+        yield
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file for the process, children excluded, until it is closed; False where another process has it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # on Windows
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
 def claim(run: Path, config: TrainingConfig) -> None:
-    """Write the resolved config into a run folder, complete before it takes its name."""
-    run.mkdir(parents=True, exist_ok=True)
+    """Write the resolved config into a run folder, complete before it takes its name.
+
+    Raises:
+        CheckpointError: it was begun with other settings.
+    """
+    refuse_other_run(run, config)
     partial = run / ".config.partial"
     partial.write_text(dump_config(config))
     partial.replace(run / "config.yaml")

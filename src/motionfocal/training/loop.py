@@ -28,6 +28,7 @@ from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.checkpoint import (
     TrainingState,
+    alone_in,
     claim,
     last_checkpoint,
     load_checkpoint,
@@ -186,7 +187,7 @@ def train(
     Of several processes, the first one alone writes.
 
     Raises:
-        CheckpointError: the folder belongs to a run with other settings.
+        CheckpointError: the folder belongs to a run with other settings or clips, or another process trains there.
         TrainingError: the loss is no longer finite.
     """
     refuse_other_run(run, config)
@@ -194,7 +195,12 @@ def train(
         torch.set_num_threads(config.threads)
         cv2.setNumThreads(config.threads)
     trainer = Trainer(config, source)
-    writes = trainer.processes.is_main_process
+    with alone_in(run) if trainer.processes.is_main_process else nullcontext():
+        _train_in(run, trainer, callbacks)
+
+
+def _train_in(run: Path, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+    config, writes = trainer.config, trainer.processes.is_main_process
     if (found := last_checkpoint(run)) is not None:
         trainer.resume(found)
     if writes:
