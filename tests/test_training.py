@@ -37,7 +37,7 @@ from motionfocal.training.checkpoint import (
 )
 from motionfocal.training.config import load_config
 from motionfocal.training.learner import Learner
-from motionfocal.training.loop import Trainer, learning_rate, split_of
+from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective
 from motionfocal.training.processes import join_processes
 from motionfocal.training.records import figures_of, summands
@@ -174,6 +174,18 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 def test_sizes_that_do_not_fit_a_family_are_refused():
     with pytest.raises(ShapeError, match="multiples of 4"):
         build_model(compact.Family(), SHAPE.model_copy(update={"height": 18}), 0)
+
+
+LARGER = {"longer": {"frames": 8}, "larger": {"height": 24}, "of another form": {"height": 8, "width": 40}}
+
+
+@pytest.mark.parametrize("change", LARGER.values(), ids=LARGER)
+def test_a_second_shape_that_compact_has_no_place_for_is_refused_before_the_run(change):
+    config, other = tiny(), SHAPE.model_copy(update=change)
+    trainable_model(config, [SHAPE, SHAPE.model_copy(update={"frames": 2, "width": 8})])
+    with pytest.raises(ShapeError, match=f"{other.frames}x{other.height}x{other.width} do not fit .* 4x16x16, and no"):
+        trainable_model(config, [SHAPE, other])
+    trainable_model(tiny("model={family: unet3d}"), [SHAPE, other])
 
 
 def test_every_weight_gets_a_gradient(model):

@@ -1,4 +1,7 @@
-"""The worlds' own family: a denoiser small enough to learn on one CPU core."""
+"""The worlds' own family: a denoiser small enough to learn on one CPU core.
+
+It has a learned embedding for each frame and each place, and so takes clips up to the shape that it is built for.
+"""
 
 from typing import ClassVar, Literal
 
@@ -47,7 +50,7 @@ class Family(FamilySettings):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
             network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.spec.channels, shape))
-        return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors))
+        return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors), largest=shape)
 
     def _denoiser(self, channels: int, shape: ClipShape) -> CompactUNet:
         places = shape.height * shape.width // (2 * self.block) ** 2
