@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from motionfocal.cli.console import console
+from motionfocal.cli.train import run as train_command
 from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
@@ -23,7 +25,7 @@ from motionfocal.errors import CheckpointError, ConfigError, ManifestError, Shap
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
-from motionfocal.models.families import compact, unet3d
+from motionfocal.models.families import compact, unet3d, wan
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
@@ -35,7 +37,7 @@ from motionfocal.training.checkpoint import (
     refuse_other_run,
     save_checkpoint,
 )
-from motionfocal.training.config import load_config
+from motionfocal.training.config import dump_config, load_config
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective
@@ -624,6 +626,24 @@ def test_one_bad_clip_is_reported_and_the_others_go_on(tmp_path):
     (tmp_path / "0.mp4").write_text("nor this")
     with pytest.raises(ManifestError, match="none of 3"):
         load_folder(settings, seed=0)
+
+
+def test_texts_that_are_not_read_to_their_end_are_told(tmp_path, monkeypatch):
+    """Seventeen words: a family with a text encoder of our own reads sixteen."""
+    folder_of_clips(tmp_path)
+    table = tmp_path / "metadata.csv"
+    table.write_text(table.read_text().replace("clip number 1", " ".join(["it's", *"abcdefghijklmnop"])))
+    config = clips_config(tmp_path)
+    assert open_data(config).notes == ["1 text is longer than 16 words; compact does not read the rest"]
+    monkeypatch.setattr("motionfocal.cli.train.run_training", lambda *arguments: None)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    with console.capture() as said:
+        train_command(str(path), tmp_path / "run", [], show=False)
+    assert "1 text is longer than 16 words" in said.get()
+    table.write_text(table.read_text().replace(" p\n", "\n"))
+    assert open_data(config).notes == []
+    assert wan.Family(weights="x").notes_on([50 * "word "]) == [], "its encoder counts tokens"
 
 
 def test_training_on_a_folder_runs_end_to_end(tmp_path):

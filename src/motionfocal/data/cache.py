@@ -246,6 +246,11 @@ class CacheSource:
         """The most common shape."""
         return self.shapes[0]
 
+    @property
+    def texts(self) -> list[str]:
+        """The text of each window."""
+        return [window.caption.text for window in self._windows]
+
     def batch(self, step: int, size: int, clips: range | None = None) -> list[EncodedExample]:
         """The batch of a step, or its examples at some places: a pure function of step, size and place.
 

@@ -251,6 +251,11 @@ class FolderSource:
         """See ``ClipSource``."""
         return self.shapes[0]
 
+    @property
+    def texts(self) -> list[str]:
+        """The text of each clip."""
+        return [shot.caption.text for shot in self._shots]
+
     def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
         """See ``ClipSource``. Raises MediaError when a clip cannot be read."""
         items, places = self._order.batch(step, size), range(size) if clips is None else clips

@@ -42,10 +42,11 @@ _TEXTS_PER_IMAGE = 2
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A source of clips, and the clips that it could not use."""
+    """A source of clips, the clips that it could not use, and what else there is to know of it."""
 
     source: ClipSource | CacheSource
     rejected: list[Rejected]
+    notes: list[str]
 
 
 def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[Caption]] = iter) -> OpenedData:
@@ -56,11 +57,12 @@ def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[
         ManifestError: the table or the shards are wrong, or not a single clip can be used.
     """
     if isinstance(config.data, SpritesData):
-        return OpenedData(SpritesSource(config.data, config.seed), [])
+        return OpenedData(SpritesSource(config.data, config.seed), [], [])
     if config.data.cache is not None:
         cached = CacheSource(cache_spec(config, config.data), config.seed)
-        return OpenedData(cached, cached.rejected)
-    return OpenedData(*load_folder(config.data, config.seed, track))
+        return OpenedData(cached, cached.rejected, config.model.notes_on(cached.texts))
+    source, rejected = load_folder(config.data, config.seed, track)
+    return OpenedData(source, rejected, config.model.notes_on(source.texts))
 
 
 def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:

@@ -13,7 +13,7 @@ from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, ImageCondition, VideoModel
 from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
-from motionfocal.models.text import WordEncoder
+from motionfocal.models.text import LENGTH, WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 
@@ -21,6 +21,7 @@ class Family(FamilySettings):
     """Settings of the compact family."""
 
     encoder_fields: ClassVar = ("block", "temporal")
+    words: ClassVar = LENGTH
 
     family: Literal["compact"] = "compact"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")
