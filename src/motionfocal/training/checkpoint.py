@@ -26,7 +26,7 @@ from motionfocal.training.processes import same_everywhere
 _KEPT = 2
 
 _PATIENCE = 60.0
-"""Seconds."""
+"""Seconds that a run waits for its folder."""
 
 
 class TrainingState(TypedDict):

@@ -85,7 +85,7 @@ class ValidationSettings(Settings):
     images: int = Field(
         16,
         ge=1,
-        description="Held-out images of a world; or the first frames of so many training clips, from the first on.",
+        description="Held-out images of a world; of clips, the first ones of the most common shape that it trains on.",
     )
     texts: int | None = Field(
         None,
@@ -251,7 +251,7 @@ def _explained(problem: "ErrorDetails") -> tuple[str, str]:
     match problem["type"]:
         case "extra_forbidden":
             return key, "unknown key"
-        case "union_tag_not_found" | "union_tag_invalid":
+        case "union_tag_not_found" | "union_tag_invalid" if problem["loc"][-1] in _CHOICES:
             said = problem["ctx"]
             text = f"there is no {said['tag']}" if "tag" in said else "missing"
             choices = ", ".join(_CHOICES[str(problem["loc"][-1])])

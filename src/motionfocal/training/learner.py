@@ -99,7 +99,7 @@ class Learner:
     def result(self) -> dict[str, Tensor]:
         """The averaged weights, or the weights where no average is kept; see ``LearnerState``."""
         with self.averaged():
-            # On a CPU what was gathered are still views of the live weights.
+            # On a CPU these are still views of the live weights.
             return {name: weight.clone() for name, weight in self._gathered().items()}
 
     def _gathered(self) -> dict[str, Tensor]:

@@ -163,9 +163,10 @@ def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) 
     """
     if config.image_noise:
         require_image_latent(model, shape)
+    learning = list(model.network.parameters())
     if config.lora is not None:
         add_lora(model, config.lora, config.seed)
-    learning = trained_weights(model.network).values() if config.lora else model.network.parameters()
+        learning = list(trained_weights(model.network).values())
     for weight in learning:
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
     narrow = any(weight.dtype != torch.float32 for weight in model.network.parameters())
