@@ -37,7 +37,7 @@ from motionfocal.training.checkpoint import (
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
 from motionfocal.training.learner import START_LOWER, Learner
-from motionfocal.training.objective import ClipSeeds, DiffusionObjective, require_image_latent, stable_seed
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
 from motionfocal.training.processes import distribute, join_processes, same_everywhere, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
@@ -98,7 +98,7 @@ class Trainer:
         from accelerate.utils import gather
 
         started = time.perf_counter()
-        torch.manual_seed(stable_seed(self.config.seed, self.step, self.processes.process_index))  # for dropout
+        torch.manual_seed(dropout_seed(self.config.seed, self.step, self.processes.process_index))
         figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
         if not math.isfinite(figures["loss"]):
             raise TrainingError(f"step {self.step}: the loss is {figures['loss']}; {START_LOWER}")
@@ -207,7 +207,7 @@ def _train_in(run: Path, trainer: Trainer, callbacks: Sequence[Callback]) -> Non
     if writes:
         claim(run, config)
     steps = range(trainer.step, config.steps)
-    parts = iter(load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers))
+    parts = load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers)
     with RunRecords(run, trainer.step, writes) as records:
         for _ in steps:
             figures = trainer.train_step(parts)
