@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, list_failures, list_notes, progress_bar
 from motionfocal.errors import ConfigError, ManifestError, MediaError, MotionFocalError
 from motionfocal.motion import HeatmapSettings, filmstrip, heatmap_of, moving_share, overlay
 from motionfocal.video import probe, read_clip, write_clip, write_image
@@ -53,8 +53,7 @@ def run(
                 failures.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             progress.advance(task)
     console.print(table)
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    list_notes(notes)
     console.print(f"overlays in {out}")
     list_failures("clips", failures)
     if failures:
