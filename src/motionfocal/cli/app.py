@@ -297,7 +297,7 @@ def metrics(
         typer.Option("--benchmark", "-b", help="A name or a folder; unset, what the galleries remember."),
     ] = None,
     metric_set: Annotated[
-        str, typer.Option("--set", "-s", help="weights-free, siblings, vbench-i2v, animatebench or all.")
+        str, typer.Option("--metrics", "-m", help="weights-free, siblings, vbench-i2v, animatebench or all.")
     ] = "weights-free",
     out: Annotated[Path, typer.Option("--out", "-o", help="Rows as JSON: model, id, image, metric, value.")] = Path(
         "results.json"
