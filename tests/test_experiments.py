@@ -210,7 +210,7 @@ def test_a_result_from_before_a_default_changed_is_refused(tmp_path):
 def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     good, *_ = runs_of()
     bad = runs_of(set={**TINY, "optimizer.learning_rate": 1e30, "optimizer.max_grad_norm": 1e30})[0]
-    failed = run_side_by_side([bad, good], tmp_path, jobs=1)
+    failed = run_side_by_side([bad, good], tmp_path, workers=1)
     assert [fail.run.fingerprint for fail in failed] == [bad.fingerprint]
     assert "TrainingError" in failed[0].reason
     assert load_result(tmp_path, good) is not None
@@ -222,13 +222,15 @@ def test_run_status_report(file):
         return CliRunner().invoke(app, ["experiment", verb, str(file), *options], catch_exceptions=False)
 
     assert "0 of 2" in call("status").output
-    ran = call("run", "--jobs", "2")
+    ran = call("run", "--workers", "2")
     assert ran.exit_code == 0, ran.output
     assert "4 to do" in ran.output
     assert "2 of 2" in call("status").output
     assert "4 runs are done, 0 to do" in call("run").output
     reported = call("report")
     assert reported.exit_code == 0, reported.output
+    elsewhere = call("report", "--results", str(file.parent), "--out", str(file.parent / "pages"))
+    assert Path(elsewhere.output.strip()) == file.parent / "pages" / "tiny" / "report.md"
     page = Path(reported.output.strip())
     assert page == file.parent / "reports" / "tiny" / "report.md"
     text = page.read_text()
@@ -240,7 +242,7 @@ def test_run_status_report(file):
 def test_killed_it_goes_on_where_it_stopped(tmp_path):
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(content(set={**TINY, "steps": 160}, curve_every=40, seeds=[0])))
-    command = [sys.executable, "-m", "motionfocal", "experiment", "run", str(file), "--jobs", "1"]
+    command = [sys.executable, "-m", "motionfocal", "experiment", "run", str(file), "--workers", "1"]
     run, other = load_plan(file).runs(tmp_path)
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     checkpoints = run_folder(tmp_path, run) / "checkpoints"

@@ -41,9 +41,9 @@ class Pending:
 
 
 def run_side_by_side(
-    runs: Sequence[RunPlan], out: Path, jobs: int, watch: Callable[[Sequence[RunPlan]], None] = lambda active: None
+    runs: Sequence[RunPlan], out: Path, workers: int, watch: Callable[[Sequence[RunPlan]], None] = lambda active: None
 ) -> list[FailedRun]:
-    """Carry out the runs, ``jobs`` at a time; one that fails is told at the end and the others go on.
+    """Carry out the runs, ``workers`` at a time; one that fails is told at the end and the others go on.
 
     ``watch`` is called about twice a second with the runs at work.
     """
@@ -54,7 +54,7 @@ def run_side_by_side(
     active: dict[str, tuple[RunPlan, BaseProcess]] = {}
     try:
         while waiting or active:
-            while waiting and len(active) < jobs:
+            while waiting and len(active) < workers:
                 run = waiting.pop(0)
                 worker: BaseProcess = context.Process(target=_work, args=(run, out), daemon=True)
                 worker.start()
