@@ -5,7 +5,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from motionfocal.cli import app
 from motionfocal.errors import GalleryError, MediaError
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow
 from motionfocal.generation.origin import Origin, load_origin, save_origin
@@ -92,6 +94,16 @@ def test_an_unreadable_clip_costs_its_item_alone(galleries, tmp_path):
         galleries[1].path(row.id).write_bytes(b"broken")
     with pytest.raises(GalleryError, match="no pair could be judged"):
         hold_contest(*galleries, BENCHMARK, tmp_path / "none")
+
+
+def test_the_verbs_fail_where_a_pair_did(galleries, tmp_path):
+    ours, theirs = (str(gallery.folder) for gallery in galleries)
+    galleries[0].path(BENCHMARK.items()[4].id).write_bytes(b"")
+    for arguments in (["judge", ours, theirs, "--out", str(tmp_path / "c")], ["report", str(tmp_path / "c")]):
+        ended = CliRunner().invoke(app, arguments)
+        assert ended.exit_code == 1
+        assert "1 pairs failed" in ended.output
+    assert (tmp_path / "c" / "report.html").is_file()
 
 
 def test_a_clip_that_was_judged_and_broke_since_is_an_error(galleries, tmp_path):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from motionfocal.cli import app
 from motionfocal.doctor import extras, machine, needs, weights
 from motionfocal.doctor.finding import tried
-from motionfocal.errors import MediaError
+from motionfocal.errors import ConfigError, MediaError
 from motionfocal.training.config import load_config, recipe, recipes
 from motionfocal.video import write_clip
 
@@ -203,6 +203,12 @@ def test_the_command_fails_when_a_training_could_not_begin(clips, empty_caches):
     assert "to train clips" in good.output
     assert bad.exit_code == 1
     assert "set data.videos" in bad.output
+
+
+def test_changes_of_no_config_are_refused():
+    said = CliRunner().invoke(app, ["doctor", "--set", "steps=3"]).exception
+    assert isinstance(said, ConfigError)
+    assert "--set steps=3: changes a config, and none is named" in str(said)
 
 
 def test_the_command_lists_what_is_here(empty_caches):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from motionfocal.cli import judge as judge_verb
-from motionfocal.cli import report as report_verb
-from motionfocal.cli.console import console, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.judge import failures_of, judge
+from motionfocal.cli.report import PAGE, page_of
 from motionfocal.errors import TrainingError
 from motionfocal.generation.gallery import INDEX
 from motionfocal.generation.sampler import SamplingSettings
@@ -54,11 +54,13 @@ def run(out: Path, steps: int | None, seed: int, images: int, texts: int, open_p
     started = time.monotonic()
     arms = [_arm(out, name, changes, steps, seed, images, texts) for name, changes in ARMS.items()]
     _run_side_by_side(arms)
-    judge_verb.run(arms[0].gallery, arms[1].gallery, out / "comparison")
-    page = report_verb.run([out / "comparison"])
+    comparison = out / "comparison"
+    judge(arms[0].gallery, arms[1].gallery, comparison)
+    contest = page_of(comparison, comparison / PAGE)
     console.print(f"took {(time.monotonic() - started) / 60:.1f} minutes")
     if open_page and sys.stdout.isatty():
-        webbrowser.open(page.absolute().as_uri())
+        webbrowser.open((comparison / PAGE).absolute().as_uri())
+    finish("pairs", failures_of(contest))
 
 
 def _arm(out: Path, name: str, changes: tuple[str, ...], steps: int | None, seed: int, images: int, texts: int) -> Arm:

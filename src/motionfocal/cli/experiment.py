@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.engine import EngineName
 from motionfocal.experiments.cluster import run_on_ray
 from motionfocal.experiments.plan import ExperimentPlan, RunPlan, load_plan
@@ -51,9 +50,7 @@ def run_all(
             else:
                 failed = run_side_by_side(pending.runs, opened.results, workers or os.cpu_count() or 1, bars.update)
         failures += [f"{run.run.arm}, seed {run.run.seed}: {run.reason}" for run in failed]
-    list_failures("runs", failures)
-    if failures:
-        raise typer.Exit(1)
+    finish("runs", failures)
     console.print("tables and figures: motionfocal experiment report " + " ".join(map(str, files)), soft_wrap=True)
 
 
