@@ -51,6 +51,21 @@ def test_a_wrong_key_or_value_is_named(override, named):
         load_config(None, [*base, "data.kind=sprites", "model.family=compact", override])
 
 
+def test_an_error_names_the_change_that_it_is_of_and_not_the_file(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("stepz: 3")
+    with pytest.raises(ConfigError) as caught:
+        load_config(mine, ["steps=5", "loss.strenght=2", "optimizer=3"])
+    assert set(str(caught.value).split("; ")) >= {
+        f"{mine}: stepz: unknown key", "--set loss.strenght=2: loss.strenght: unknown key",
+    }  # fmt: skip
+    assert "--set optimizer=3: optimizer: " in str(caught.value)
+    with pytest.raises(ConfigError, match=r"^--set steps=10, --set seed=3: optimizer\.warmup_steps is"):
+        load_config(recipe("sprites"), ["steps=10", "seed=3"])
+    with pytest.raises(ConfigError, match=r"^--set motion\.source=difference: motion: floor: no effect"):
+        load_config(None, ["steps=900", "motion.floor=0.4", "motion.source=difference"])
+
+
 def test_settings_that_would_do_nothing_are_refused():
     with pytest.raises(ConfigError, match="no effect"):
         load_config(None, ["loss.weighting=none", "loss.strength=2"])

@@ -98,6 +98,14 @@ def test_what_decides_a_run_decides_its_fingerprint():
         assert not {run.fingerprint for run in runs_of(**changes)} & set(prints), changes
 
 
+def test_what_an_arm_changes_stays_with_it():
+    world = {"size": 16, "frames": 4, "sprites": 2}
+    first, second, *_ = runs_of(
+        set={**TINY, "data.world": world}, arms={"a": {"data.world.noise": 2.0}, "b": {}}, contrasts=[]
+    )
+    assert (first.world.noise, second.world.noise) == (2.0, 0.0)
+
+
 def test_worlds_are_changes_of_the_one_that_was_trained_on():
     asked = runs_of(
         set={**TINY, "data.world": {"size": 16, "frames": 3, "sprites": 2, "held_out": 0.3}},
@@ -117,7 +125,13 @@ def test_worlds_are_changes_of_the_one_that_was_trained_on():
         ({"contrasts": [{"ours": "motif", "theirs": "nobody"}]}, "contrasts name the arm 'nobody'"),
         ({"contrasts": [{"ours": "motif", "theirs": "none", "paper": [1.0]}]}, "paper has 1 figures"),
         ({"seeds": [1, 1]}, "a seed stands twice"),
-        ({"arms": {"a": {"loss.strenght": 2}}, "contrasts": []}, "strenght: unknown key"),
+        ({"arms": {"a": {"loss.strenght": 2}}, "contrasts": []}, "arm a: loss.strenght: unknown key"),
+        ({"arms": {"a": {"loss": 2}}, "contrasts": []}, "arm a: loss: "),
+        ({"set": {**TINY, "stepz": 2}}, "set: stepz: unknown key"),
+        ({"set": {**TINY, "steps.more": 2}}, "set: steps is a value"),
+        ({"arms": {"a": {"seed": 3}}, "contrasts": []}, "arm a: seed has no effect"),
+        ({"set": {**TINY, "name": "b"}}, "set: name has no effect"),
+        ({"seeds": [-1]}, "seeds: seed: "),
         ({"worlds": {"own": {"camera": "drone"}}}, "worlds.own: world.camera"),
         ({"recipe": "nowhere"}, "nowhere: no such config file, and no recipe"),
         ({"recipe": "clips", "set": {"data.videos": "v"}}, "trains on clips, which no oracle can judge"),
