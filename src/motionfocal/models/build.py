@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
@@ -118,9 +118,9 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
     partial.replace(folder / CARD)
 
 
-def best_device() -> torch.device:
-    """The first GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def best_device(asked: Literal["auto", "cpu"] = "auto") -> torch.device:
+    """The first GPU, or the CPU where there is none or where it is asked for."""
+    return torch.device("cuda" if asked == "auto" and torch.cuda.is_available() else "cpu")
 
 
 def load_card(folder: Path) -> ModelCard:
