@@ -1,6 +1,7 @@
 """Experiments: what a file means, what decides a run, and runs that are killed, fail, and go on."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 from motionfocal.cli.app import app
 from motionfocal.errors import ConfigError
 from motionfocal.experiments import measure
+from motionfocal.experiments.logged import LOG, ending
 from motionfocal.experiments.plan import ExperimentPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
 from motionfocal.experiments.result import load_result, result_path, save_result
-from motionfocal.experiments.work import carry_out, run_folder, training_config
+from motionfocal.experiments.work import carry_out, run_folder, this_machine, training_config
 from motionfocal.generation.sampler import sample
 from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import LoadedModel, ModelCard, build_model
@@ -187,6 +189,8 @@ def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):
     assert levels == sorted(levels, reverse=True)
     assert all(at.overall > 0 and at.moving > 0 for at in result.noise)
     assert result.settings["seed"] == 0
+    assert result.machine == this_machine("auto")
+    assert result.machine.processor
     trained = (run_folder(tmp_path, run) / METRICS).stat().st_mtime_ns
     assert carry_out(run, tmp_path) == result
     assert (run_folder(tmp_path, run) / METRICS).stat().st_mtime_ns == trained
@@ -229,6 +233,34 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     assert "TrainingError" in failed[0].reason
     assert load_result(tmp_path, good) is not None
     assert load_result(tmp_path, bad) is None
+
+
+def test_a_run_that_is_killed_is_told_by_what_and_its_log_is_kept(tmp_path):
+    run = runs_of(set={**TINY, "steps": 5000})[0]
+    log = run_folder(tmp_path, run) / LOG
+    log.parent.mkdir(parents=True)
+    log.write_text("what was said before\n")
+    seen = []
+
+    def kill(active):
+        seen.append(len(active))
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    (failed,) = run_side_by_side([run], tmp_path, 1, kill)
+    assert "killed by signal 9 (Killed), as when memory runs out; its log ends: " in failed.reason
+    assert f"(exit code -9; the whole story: {log})" in failed.reason
+    assert log.read_text().startswith("what was said before")
+    assert seen[-1] == 0, "the bar of all runs reaches its end"
+    assert (
+        ending(tmp_path / "none", 3) == f"nothing was logged (exit code 3; the whole story: {tmp_path / 'none' / LOG})"
+    )
+
+
+def test_a_run_beside_others_takes_one_thread_unless_it_says():
+    without = {key: value for key, value in TINY.items() if key != "threads"}
+    assert [training_config(run).threads for run in runs_of(set=without, arms={"a": {}, "b": {"threads": 2}},
+            contrasts=[], seeds=[0])] == [1, 2]  # fmt: skip
 
 
 def test_run_status_report(file):

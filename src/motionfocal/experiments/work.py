@@ -72,7 +72,7 @@ def _judged(run: RunPlan, folder: Path) -> RunResult:
 
 def this_machine(device: Literal["auto", "cpu"]) -> Machine:
     """What trains here, on the device that a config asks for."""
-    used = best_device() if device == "auto" else torch.device("cpu")
+    used = best_device(device)
     processor = torch.cuda.get_device_name(used) if used.type == "cuda" else _cpu()
     return Machine(processor=processor, torch=torch.__version__, motionfocal=__version__)
 
