@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from motionfocal import LatentSpec, MotionFocalLoss, estimate_flow, motion_heatmap, pool_to_latent
+from motionfocal import HeatmapSettings, LatentSpec, MotionFocalLoss, heatmap_of, pool_to_latent
 
 
 def cache_motion(frames: NDArray[np.uint8], clip: Path, floor: float = 0.5) -> None:
     """Write the heat [1,T',h,w] of frames [T,H,W,3]: those that were encoded, of the same crop, size and stride."""
     spec = LatentSpec(channels=16, spatial=8, temporal=4, causal=True)
-    heat = pool_to_latent(motion_heatmap(estimate_flow(frames), floor=floor), spec)
+    heat = pool_to_latent(heatmap_of(frames, HeatmapSettings(floor=floor)), spec)
     save_file({"heat": heat[None]}, f"{clip}_motion.safetensors")
 
 

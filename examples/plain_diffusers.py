@@ -17,7 +17,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from motionfocal import Clip, LatentSpec, MotionFocalLoss, estimate_flow, motion_heatmap, pool_to_latent, read_clip
+from motionfocal import Clip, LatentSpec, MotionFocalLoss, heatmap_of, pool_to_latent, read_clip
 
 
 def load(weights: str, text: str) -> tuple[WanTransformer3DModel, AutoencoderKLWan, Tensor]:
@@ -41,7 +41,7 @@ def prepare(clip: Clip, vae: AutoencoderKLWan, stem: str) -> str:
     pixels = torch.from_numpy(clip.frames).movedim(-1, 0)[None].float() / 127.5 - 1
     save_file({"latents": (vae.encode(pixels.to(vae.device)).latent_dist.mode().cpu() - mean) / std}, f"{stem}.latents")
     spec = LatentSpec(vae.config.z_dim, vae.config.scale_factor_spatial, temporal=4, causal=True)
-    save_file({"heat": pool_to_latent(motion_heatmap(estimate_flow(clip.frames)), spec)[None, None]}, f"{stem}.heat")
+    save_file({"heat": pool_to_latent(heatmap_of(clip.frames), spec)[None, None]}, f"{stem}.heat")
     return stem
 
 

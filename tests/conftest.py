@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from .postgres import postgres_server
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 os.environ["COLUMNS"] = "200"  # the console reads it once, when it is first imported: tables do not wrap in tests
+
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def find_shared() -> Path | None:

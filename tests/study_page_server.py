@@ -27,6 +27,7 @@ from motionfocal.study.web.views import (
     PreviewView,
     ProblemView,
     TaskView,
+    WaitingView,
 )
 
 BASE = "/r/token"
@@ -119,6 +120,9 @@ def create_app(desk: Desk) -> FastAPI:
         "screened": DoneView(TEXTS, BASE, "screened_out"),
         "failed": DoneView(TEXTS, BASE, "failed", code="F1"),
         "closed": DoneView(TEXTS, BASE, "closed"),
+        "withdrawn": DoneView(TEXTS, BASE, "withdrawn"),
+        "waiting": WaitingView(TEXTS, BASE),
+        "waiting-briefly": WaitingView(TEXTS, BASE, seconds=1),
         "problem": ProblemView(TEXTS, "This address has expired.\n\nOpen the link that you were given once more."),
         "preview": PreviewView(TEXTS, BASE, PRESETS["motif"], EXAMPLES),
     }

@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from motionfocal.data.cache import CacheSource, CacheSpec
 from motionfocal.data.cache_folder import CacheFolder, CacheWriter, FileFacts
-from motionfocal.data.files import VideoFile
+from motionfocal.data.files import Stamp, VideoFile
 from motionfocal.data.manifest import Caption
 from motionfocal.data.prepare import prepare
 from motionfocal.data.windows import Footage
+from motionfocal.engine import Lost
 from motionfocal.errors import CheckpointError, ConfigError, DamagedFileError, ManifestError, ShapeError
-from motionfocal.jsonl import read_jsonl
+from motionfocal.jsonl import append_jsonl, read_jsonl
 from motionfocal.motion import motion_of, pool_to_latent
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
@@ -245,6 +246,48 @@ def test_clips_that_failed_are_left_out_and_listed(folder):
     prepare(made, CountingEncoder())
     with pytest.raises(ManifestError, match="none of 3 clips can be used"):
         CacheSource(made, 0)
+
+
+class Losing:
+    """An engine whose worker dies of one clip."""
+
+    def __init__(self, clip: str) -> None:
+        self._clip = clip
+
+    def map(self, work, items):
+        for item in items:
+            yield Lost("its worker died") if item.window.caption.id == self._clip else work(item)
+
+
+def test_a_heatmap_that_failed_costs_its_clip_alone(folder):
+    """The latents of the clip are there from before: it is left out and listed, as when they had failed."""
+    made = prepared(folder)
+    other = cache_spec(folder, motion=HeatmapSettings(scale=3.0, floor=0.1))
+    assert [clip.path.name for clip in prepare(other, CountingEncoder(), engine=Losing("1")).rejected] == ["1.mp4"]
+    source = CacheSource(other, 0)
+    assert (len(source), [clip.path.name for clip in source.rejected]) == (2, ["1.mp4"])
+    assert len(CacheSource(made, 0)) == 3, "by the settings before, nothing is lacking"
+    assert prepare(other, CountingEncoder()).made == {"latents": 0, "texts": 0, "heatmaps": 1}
+    assert len(CacheSource(other, 0)) == 3
+
+
+def test_what_one_shard_could_not_read_another_may_have(tmp_path):
+    stamp, facts = Stamp("a.mp4", 5, 7), FileFacts("00", Footage(4, 8, 8, 8.0))
+    for shard, found in ((Shard(), "no decoder"), (Shard(1, 2), facts), (Shard(2, 2), "no decoder")):
+        with CacheWriter(CacheFolder(tmp_path), shard) as writer:
+            writer.add_file(stamp, found)
+    assert CacheFolder(tmp_path).files() == {stamp: facts}
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": "a", "n": 0}, {"id": "a", "n": 0, "rejected": "x"}, {"rejected": "x", "keys": {"latents": "y"}}]
+)
+def test_a_row_that_lacks_what_is_read_of_it_is_damaged(folder, row):
+    made = prepared(folder)
+    append_jsonl(made.folder.root / "clips.jsonl", row)
+    for use in (lambda: CacheSource(made, 0), lambda: prepare(made, CountingEncoder())):
+        with pytest.raises(DamagedFileError, match=r"clips.jsonl, line 4: not a row of a cache"):
+            use()
 
 
 def test_training_needs_the_data_set_only_to_know_what_belongs_to_it(folder, monkeypatch):

@@ -1,10 +1,13 @@
 """A contest from two galleries on disk to figures and a page: nothing here trains a model."""
 
 import json
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from motionfocal.cli import app
@@ -158,10 +161,60 @@ def test_the_page_of_a_contest_with_runs_shows_heatmaps_curves_and_settings(gall
     assert any("motionfocal judge" in line for line in report.commands)
 
 
+def test_a_heatmap_of_other_settings_or_of_another_world_is_made_anew(galleries, tmp_path):
+    def shown(**changes):
+        dumped = dump_config(TrainingConfig(name="good", **changes))
+        (tmp_path / "good" / "config.yaml").write_text(dumped)
+        entrants = [Entrant(g, Origin(benchmark=BENCHMARK, sampling=SamplingSettings(), run="../")) for g in galleries]
+        return report_of(contest, *entrants, tmp_path / "out").items[0].panels[0].video
+
+    contest = hold_contest(*galleries, BENCHMARK, tmp_path / "out")
+    before = shown()
+    stamp = before.stat().st_mtime_ns
+    other = shown(motion={"scale": 9.0})
+    assert other.read_bytes() != before.read_bytes()
+    assert shown() == before
+    assert before.stat().st_mtime_ns == stamp, "what is there is kept"
+
+
+def test_the_commands_repeat_how_the_clips_were_sampled(galleries, tmp_path):
+    said = {
+        "steps": 7, "guidance_scale": 2.0, "guidance_rescale": 0.7, "eta": 0.5, "motion_score": 0.123456789,
+    }  # fmt: skip
+    ours = Origin(benchmark=BENCHMARK, sampling=SamplingSettings(**said), seed=3, run=None)
+    theirs = Origin(benchmark=BENCHMARK, sampling=SamplingSettings(), run=None)
+    galleries = [gallery_of(tmp_path / "quoted", "it's ours", truth), galleries[1]]
+    contest = hold_contest(*galleries, BENCHMARK, tmp_path / "out it's")
+    entrants = (Entrant(galleries[0], ours), Entrant(galleries[1], theirs))
+    commands = [shlex.split(line) for line in report_of(contest, *entrants, tmp_path / "out it's").commands]
+    animate = next(command for command in commands if command[1] == "animate")
+    parsed = get_command(app).commands["animate"].make_context("animate", animate[2:])
+    names = {"guidance_scale": "guidance", "guidance_rescale": "rescale"}
+    assert {key: parsed.params[names.get(key, key)] for key in SamplingSettings.model_fields} == said
+    assert (parsed.params["seed"], parsed.params["images"], parsed.params["texts"]) == (3, 4, 3)
+    assert parsed.params["model"] == Path("it's ours")
+    assert commands[4][2:] == ["it's ours/gallery", "ice/gallery", "--out", "out it's"]
+    assert "--steps" not in commands[3], "what is the default is not said"
+
+
 def test_an_origin_that_is_damaged_is_named(tmp_path):
-    (tmp_path / "origin.json").write_text("{}")
-    with pytest.raises(GalleryError, match=r"origin\.json"):
+    (tmp_path / "origin.json").write_text('{"run": null, "sampling": {"steps": 0}}')
+    with pytest.raises(GalleryError, match=r"origin\.json: benchmark: .*; run 'motionfocal animate --world'"):
         load_origin(tmp_path)
+
+
+def test_an_origin_is_whole_or_the_one_before(tmp_path, monkeypatch):
+    def full(path, text, **how):
+        path.write_bytes(text.encode()[:9])
+        raise OSError("No space left on device")
+
+    before = Origin(benchmark=BENCHMARK, sampling=SamplingSettings(), run=None)
+    save_origin(tmp_path, before)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            save_origin(tmp_path, before.model_copy(update={"seed": 1}))
+    assert load_origin(tmp_path) == before
 
 
 def test_benchmarks_are_their_settings():

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from motionfocal.cli.app import app
 from motionfocal.data.prepare import prepare
 from motionfocal.engine import HERE, Local, Lost, RayCluster, Stages, engine_of
-from motionfocal.errors import ConfigError, MediaError, UnavailableError
+from motionfocal.errors import ConfigError, MediaError, UnavailableError, UnknownNameError
 from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.generate import generate
 from motionfocal.generation.sampler import SamplingSettings
@@ -92,8 +92,20 @@ def refuse(number: int) -> int:
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_what_work_raises_is_raised(engine):
     results = engine.map(refuse, range(6))
-    with pytest.raises(MediaError, match="the third is bad"):
+    with pytest.raises(MediaError) as caught:
         list(results)
+    assert str(caught.value) == "the third is bad", "and nothing of where it was raised"
+
+
+def look_up(number: int) -> int:
+    raise UnknownNameError("flow estimator", "best", ["raft", "dis"])
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_an_error_keeps_its_type_and_what_it_knows(engine):
+    with pytest.raises(UnknownNameError, match="known: dis, raft") as caught:
+        list(engine.map(look_up, range(2)))
+    assert (caught.value.name, caught.value.known) == ("best", ["dis", "raft"])
 
 
 class Deadly:

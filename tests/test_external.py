@@ -18,7 +18,7 @@ from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.errors import ConfigError, UnavailableError, UnknownNameError
 from motionfocal.generation.animator import Failed, Made
 from motionfocal.generation.external import EXTERNAL, external_settings, open_external
-from motionfocal.generation.external.process import child_environment, last_lines
+from motionfocal.generation.external.process import child_environment, last_lines, running
 from motionfocal.generation.external.seine import _head
 from motionfocal.generation.external.texts import name_refusal, omegaconf_refusal, one_line, quoted, refusal
 from motionfocal.generation.external.ti2v_zero import edited
@@ -353,6 +353,17 @@ def test_settings_say_what_decides_a_clip(name, tmp_path):
     assert animator.settings["commit"] == "abc123"
 
 
+@pytest.mark.parametrize("file", ["seine.pt", "stable-diffusion-v1-4/unet.bin"])
+def test_other_weights_of_the_same_size_are_other_weights(file, tmp_path):
+    animator = opened("seine", tmp_path)
+    weights = tmp_path / "checkout" / "pretrained" / file
+    weights.write_bytes(bytes(2_000_000))
+    first = animator.settings
+    assert animator.settings == first
+    weights.write_bytes(bytes(1_999_999) + b"1")
+    assert animator.settings != first
+
+
 def test_options_are_checked(tmp_path):
     with pytest.raises(ConfigError, match="stepz"):
         open_external("seine", tmp_path, PYTHON, {"stepz": 3})
@@ -398,7 +409,8 @@ def test_a_program_that_hangs_is_ended(tmp_path, pictures, monkeypatch):
     assert gone(int((tmp_path / "pid").read_text()))
 
 
-def test_the_program_and_its_children_end_with_a_sigterm_to_us(tmp_path, pictures):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_program_and_its_children_end_with_a_signal_to_us(number, tmp_path, pictures):
     checkout = make_checkout("cond-leak", tmp_path / "checkout")
     code = (
         "import sys; from pathlib import Path\n"
@@ -414,11 +426,20 @@ def test_the_program_and_its_children_end_with_a_sigterm_to_us(tmp_path, picture
     try:
         while (not pid.exists() or not pid.read_text()) and ours.poll() is None:
             time.sleep(0.05)
-        ours.send_signal(signal.SIGTERM)
-        assert ours.wait(20) == 128 + signal.SIGTERM
+        ours.send_signal(number)
+        assert ours.wait(20) == 128 + number
     finally:
         ours.kill()
     assert gone(int(pid.read_text()))
+
+
+def test_children_end_when_their_leader_ended_before(tmp_path):
+    command = ["sh", "-c", "sleep 60 & echo $! > pid; exit 1"]
+    with running(command, tmp_path, dict(os.environ), tmp_path / "log.txt") as process:
+        assert process.wait(20) == 1
+        child = int((tmp_path / "pid").read_text())
+        os.kill(child, 0)
+    assert gone(child)
 
 
 def test_the_childs_environment_is_its_own(monkeypatch):

@@ -172,9 +172,14 @@ def test_raft_without_weights_says_what_to_do(monkeypatch):
     from motionfocal.errors import UnavailableError
     from motionfocal.motion import raft
 
-    def no_network(*_, **__):
-        raise OSError("no route to host")
+    def failing(error):
+        def load(*_, **__):
+            raise error
 
-    monkeypatch.setattr("torchvision.models.optical_flow.raft_small", no_network)
-    with pytest.raises(UnavailableError, match="no route to host"):
-        raft.load_raft("small")
+        return load
+
+    damaged = RuntimeError("PytorchStreamReader failed reading zip archive")
+    for error in (OSError("no route to host"), damaged):
+        monkeypatch.setattr("torchvision.models.optical_flow.raft_small", failing(error))
+        with pytest.raises(UnavailableError, match=rf"{error}.*delete torchvision's file from .*checkpoints"):
+            raft.load_raft("small")

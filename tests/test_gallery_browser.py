@@ -1,6 +1,7 @@
 """The page of galleries in a real browser: fast with 3200 clips, in sync, and its controls do what they say."""
 
 import functools
+import json
 import shutil
 from pathlib import Path
 
@@ -411,6 +412,23 @@ def test_tables_and_plots_show_intervals_and_set_references_apart(visit, small):
     ]
     page.get_by_text("Differences between models").click()
     assert "p < 0.001" in page.locator(".differences").inner_text()
+
+
+def test_a_metric_that_no_clip_has_says_so(visit, benchmark, tmp_path):
+    results = write_results(tmp_path / "results.json", benchmark, ["alpha", "beta"])
+    rows, beside = json.loads(results.read_text()), results.with_name("results.report.json")
+    results.write_text(json.dumps([row | ({"value": None} if row["metric"] == "still" else {}) for row in rows]))
+    told = json.loads(beside.read_text())
+    told["summary"] = [row for row in told["summary"] if row["metric"] != "still"]
+    beside.write_text(json.dumps(told))
+    one = gallery(tmp_path / "alpha", "alpha", {benchmark.items[0]: some_clips(tmp_path / "clips", 1)[0]})
+    page = visit(write_gallery_page([one], tmp_path / "page", benchmark=benchmark, results=read_results(results)).page)
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    said = page.locator("figure.plot", has_text="Where nothing moves.").inner_text()
+    assert "No clip has a value." in said
+    assert "Infinity" not in page.locator("#results").inner_text()
+    assert page.locator("figure.plot", has_text="What the text adds.").locator(".axis").count() == 1
+    assert page.troubles == []
 
 
 def test_siblings_and_items_can_be_linked(visit, small):

@@ -19,12 +19,16 @@ from motionfocal.benchmarks import Benchmark, BenchmarkItem, load_benchmark
 from motionfocal.cli import app
 from motionfocal.cli.gallery import form_from
 from motionfocal.errors import ConfigError, GalleryError, MediaError, MotionFocalError
+from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.checking import check_gallery, compare
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, read_rows
 from motionfocal.generation.importing import import_videos, match_videos
 from motionfocal.generation.normalizing import NormalForm, normalize
+from motionfocal.generation.origin import Origin, load_origin, save_origin
+from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.jsonl import read_jsonl, rewrite_jsonl
 from motionfocal.video import probe, read_clip, resize_and_crop, write_clip, write_image
+from motionfocal.worlds.benchmark import SpritesBenchmark
 
 from .clips import files_of, moving
 
@@ -475,10 +479,23 @@ def test_the_verbs(tmp_path, videos):
     code, said = run("normalize", tmp_path / "g", "-o", tmp_path / "n", "--size", "16x16", "--frames", "4")
     assert code == 0
     assert "3 clips are shown at another speed than they were made for, 1.67 to 1.67 times" in said
+    assert benchmark_of([Gallery.open(tmp_path / "n")]).items[3].text == "w", "it is on the same benchmark"
     code, said = run("normalize", tmp_path / "g", "-o", tmp_path / "m")
     assert code == 1
     assert said.count("too few for 16 different frames") == 3
     assert [row["id"] for row in read_jsonl(tmp_path / "n" / INDEX)] == ["a", "b", "c"]
+
+
+def test_a_normalised_gallery_of_a_world_is_one_of_that_world(bench, videos, tmp_path):
+    made = gallery_of(bench, videos, tmp_path / "run" / "g").folder
+    world = SpritesBenchmark(images=1, texts=2)
+    save_origin(made, Origin(benchmark=world, sampling=SamplingSettings(), seed=3, run=Path("..")))
+    out = tmp_path / "far" / "away" / "n"
+    assert run("normalize", made, "-o", out, "--size", "16x16", "--frames", "4")[0] == 0
+    origin = load_origin(out)
+    assert (origin.benchmark, origin.seed) == (world, 3)
+    assert (out / origin.run).resolve() == (tmp_path / "run").resolve()
+    assert [item.id for item in benchmark_of([Gallery.open(out)]).items] == [item.id for item in world.items()]
 
 
 def test_a_gallery_row_is_what_other_rooms_know():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import Benchmark, load_benchmark
 from motionfocal.cli.app import app
-from motionfocal.errors import DamagedFileError, GalleryError, MotionFocalError
+from motionfocal.errors import DamagedFileError, GalleryError, ManifestError, MotionFocalError
 from motionfocal.generation.asked import remember_benchmark
 from motionfocal.generation.gallery import Gallery
 from motionfocal.report.gallery_page import questions_of, write_gallery_page
@@ -258,6 +258,13 @@ def test_the_verb_finds_the_benchmark_that_galleries_remember(galleries, benchma
     assert data["title"] == "kept on bench"
     assert [item["scenario"] for item in data["items"]] == [item.scenario for item in benchmark.items]
     assert all((tmp_path / "page" / "media" / item["picture"]).is_file() for item in data["items"])
+    (tmp_path / "bench").rename(tmp_path / "moved")
+    out = run(kept.folder, "--out", tmp_path / "page")
+    assert out.exit_code == 0
+    assert "no pictures, scenarios and tags on the page" in out.output
+    assert "picture" not in data_of(tmp_path / "page")["items"][0]
+    named = run(kept.folder, "--out", tmp_path / "page", "--benchmark", tmp_path / "bench")
+    assert isinstance(named.exception, ManifestError), "who names one is told that it is not there"
 
 
 def test_the_verb_tells_kinds_of_folders_apart(galleries, tmp_path):

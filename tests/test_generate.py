@@ -21,6 +21,7 @@ from motionfocal.cli.options import parse_size
 from motionfocal.errors import CheckpointError, ConfigError, MotionFocalError, UnavailableError
 from motionfocal.generation.animator import Failed
 from motionfocal.generation.animators.videocrafter import SHIPPED, stretched
+from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.baselines import BASELINES
 from motionfocal.generation.external import EXTERNAL
 from motionfocal.generation.gallery import Gallery
@@ -371,6 +372,16 @@ def test_a_bad_item_is_listed_and_the_rest_is_kept(root, folder, tmp_path, capsy
     assert gallery.model == "tiny"
     info = probe(gallery.path("q0"))
     assert (info.frames, info.height, info.fps) == (4, 16, 8)
+
+
+def test_a_run_that_is_stopped_remembers_its_benchmark(root, folder, tmp_path, monkeypatch):
+    def stopped(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("motionfocal.cli.generate.generate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(str(root / "run"), str(folder), tmp_path / "out", Options(steps=2, guidance=2))
+    assert benchmark_of([Gallery(tmp_path / "out", [])]).name == load_benchmark(folder).name
 
 
 def test_a_part_is_made_and_then_the_rest(root, folder, tmp_path):

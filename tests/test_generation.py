@@ -1,11 +1,14 @@
 """Sampling and galleries: seeded and resumable."""
 
 import json
+import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.errors import ConfigError, GalleryError, ShapeError
 from motionfocal.generation.animator import Failed, Made
 from motionfocal.generation.animators.checkpoint import CheckpointAnimator
@@ -18,7 +21,7 @@ from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_m
 from motionfocal.models.families import compact
 from motionfocal.models.protocol import ClipShape
 from motionfocal.shard import Shard
-from motionfocal.video import Clip, probe, read_clip, resize_and_crop
+from motionfocal.video import Clip, content_of, probe, read_clip, resize_and_crop, write_image
 from motionfocal.worlds import SpritesSettings
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -185,6 +188,28 @@ def test_a_failing_item_does_not_stop_the_others_and_is_tried_again(tmp_path):
     assert json.loads((tmp_path / SETTINGS).read_text())["settings"] == {"version": 1}
 
 
+def test_a_clip_of_a_picture_that_changed_is_made_anew(tmp_path):
+    def asked_for(asked):
+        again = Scripted()
+        generate(again, asked, tmp_path / "gallery")
+        return again.asked
+
+    files = [tmp_path / f"{n}.png" for n in range(2)]
+    for n, file in enumerate(files):
+        write_image(file, np.full((8, 8, 3), n, np.uint8))
+    ask = [partial(BenchmarkItem, f"item{n}", file.name, file, "a text") for n, file in enumerate(files)]
+    assert asked_for([item() for item in ask]) == ["item0", "item1"]
+    write_image(files[1], np.full((8, 8, 3), 99, np.uint8))
+    assert asked_for([item() for item in ask]) == ["item1"]
+    assert asked_for([item() for item in ask]) == []
+    assert Gallery.open(tmp_path / "gallery").row("item1").picture == content_of(files[1])
+    files[0].unlink()
+    assert asked_for([item() for item in ask]) == [], "what cannot be compared is kept"
+    index = tmp_path / "gallery" / "gallery.jsonl"
+    index.write_text(re.sub(r', "picture": "\w*"', "", index.read_text()))
+    assert asked_for([item() for item in ask]) == [], "galleries of before have no such hash"
+
+
 def test_shards_share_a_folder_and_are_one_gallery(tmp_path):
     whole = generate(Scripted(), items(9), tmp_path / "whole").gallery
     one, two = Scripted(), Scripted()
@@ -257,6 +282,10 @@ def test_a_worlds_items_are_asked_and_remembered(loaded, tmp_path):
 
 def test_siblings_share_their_picture():
     found = world_items(SpritesBenchmark(images=2, texts=3))
-    assert (found[0].picture() == found[2].picture()).all()
+    small = found[0].picture()
+    side = len(small)
+    assert (found[0].picture((3 * side, 3 * side))[1::3, 1::3] == small).all(), "enlarged as clips are"
+    assert found[0].picture((side + 1, side)).shape == (side + 1, side, 3)
+    assert (small == found[2].picture()).all()
     assert (found[0].picture() != found[3].picture()).any()
     assert len({item.text for item in found[:3]}) == 3

@@ -198,3 +198,18 @@ def test_layouts_refuse_what_does_not_fit():
         from_layout(torch.zeros(2, 9, 4), tokens, (2, 2, 2))
     with pytest.raises(ShapeError, match=r"do not have the grid \[2, 2, 2\]"):
         from_layout(torch.zeros(1, 2, 4, 2, 3), LatentSpec(4, 8, layout="btchw"), (2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layout": "bctwh"}, "layout is 'bctwh'; choose one of bcthw, btchw, bthwc, tokens"),
+        ({"channels": 0}, "channels is 0"),
+        ({"spatial": 0}, "spatial is 0"),
+        ({"temporal": 0}, "temporal is 0; a latent's is 1 or more"),
+        ({"lead": -1}, "lead is -1"),
+    ],
+)
+def test_a_latent_that_cannot_be_is_refused(change, said):
+    with pytest.raises(ConfigError, match=said):
+        LatentSpec(**{"channels": 4, "spatial": 8} | change)

@@ -68,6 +68,33 @@ def test_strength_follows_the_noise_level_and_the_training():
     assert StrengthSchedule("rising", "fading", steps=2)(level, 1).tolist() == [0.0, 0.125, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (("raising",), "over_noise is 'raising'; choose one of constant, rising"),
+        (("rising", "fade", 10), "over_training is 'fade'; choose one of constant, fading"),
+        (("rising", "fading"), "steps is None; a strength that fades needs the steps"),
+        (("rising", "fading", 0), "steps is 0"),
+    ],
+)
+def test_a_strength_that_follows_nothing_is_refused(schedule, said):
+    with pytest.raises(ConfigError, match=said):
+        StrengthSchedule(*schedule)
+
+
+@pytest.mark.parametrize("step", [-1, 4, 500])
+def test_a_strength_does_not_fade_beyond_the_training(step):
+    with pytest.raises(ConfigError, match=f"step is {step}; the strength fades over the steps 0 to 3"):
+        StrengthSchedule("rising", "fading", 4)(torch.ones(1), step)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 3, 2, 2), (1, 4, 1, 2, 2)])
+def test_what_is_generated_has_the_shape_of_the_heat(shape):
+    prediction, target, heat = tensors((1, 4, 3, 2, 2), (1, 1, 3, 2, 2))
+    with pytest.raises(ShapeError, match="generated"):
+        MotionFocalLoss()(prediction, target, heat, torch.ones(shape))
+
+
 def test_a_scale_of_the_wrong_length_is_refused():
     with pytest.raises(ShapeError, match="one number a clip"):
         MotionFocalLoss()(*tensors(), scale=torch.ones(3))

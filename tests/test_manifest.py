@@ -137,6 +137,15 @@ def test_rows_by_id_find_all_seeds_and_may_lack_a_clip(folder, tmp_path):
         read_manifest(folder, tmp_path / "prompt.csv")
 
 
+def test_a_clip_belongs_to_the_row_whose_id_is_its_whole_name(folder, tmp_path):
+    for name in ("dog.mp4", "dog_2.mp4", "dog_3.mp4"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "t.csv").write_text("id,text\ndog,a dog sits\ndog_2,a dog runs\n")
+    found = read_manifest(folder, tmp_path / "t.csv")
+    texts = {"dog": "a dog sits", "dog_3": "a dog sits", "dog_2": "a dog runs"}
+    assert {caption.id: caption.text for caption in found} == texts
+
+
 def test_the_benchmarks_own_table(ti2v_bench):
     found = read_manifest(ti2v_bench / "videos" / "motif", ti2v_bench / "prompt.csv")
     assert len(found) == 51
@@ -218,6 +227,7 @@ def test_a_missing_or_second_table_is_an_error_that_says_where_it_looked(folder,
         ({"0.txt": None, "0.json": b'{"url": "x"}'}, "its .json: no text"),
         ({"1.mp4": None}, "1 texts have no clip beside them, the first is 1.txt"),
         ({"0.webm": b"x"}, "two clips of one key"),
+        ({"9.v2.mp4": b"x", "9.v2.txt": b"text"}, "9.v2.mp4: a clip's key ends at the first dot .* no clip 9; rename"),
     ],
 )
 def test_what_is_wrong_with_a_shard_is_named(tmp_path, change, said):
@@ -227,7 +237,14 @@ def test_what_is_wrong_with_a_shard_is_named(tmp_path, change, said):
 
 
 def test_other_members_of_a_shard_are_left_alone(tmp_path):
-    more = {"0.flow.npy": b"x", "0.jpg": b"x", "about.json": b"[]", "._0.mp4": b"x", ".hidden/x.mp4.part": b"x"}
+    more = {
+        "0.flow.npy": b"x",
+        "0.left.mp4": b"x",
+        "0.jpg": b"x",
+        "about.json": b"[]",
+        "._0.mp4": b"x",
+        ".hidden/x.mp4.part": b"x",
+    }
     assert len(read_manifest(write_tar(tmp_path / "set.tar", members() | more))) == 3
 
 
@@ -241,6 +258,25 @@ def test_a_shard_cut_anywhere_is_an_error(tmp_path):
             read_manifest(tmp_path / "cut.tar")
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[: end + 512])
     assert len(read_manifest(tmp_path / "cut.tar")) == 3
+
+
+def test_a_member_that_cannot_be_copied_is_an_error_of_that_clip(tmp_path):
+    shard = write_tar(tmp_path / "set.tar", {f"{'n' * 300}.mp4": b"x", f"{'n' * 300}.txt": b"a long name"})
+    (caption,) = read_manifest(shard)
+    with caption.video.opened() as copy:
+        assert copy.read_bytes() == b"x"
+    shard.unlink()
+    with (
+        pytest.raises(MediaError, match=r"cannot be copied to .*; see that the shard is there"),
+        caption.video.opened(),
+    ):
+        pass
+
+
+def test_a_range_that_runs_backwards_is_refused(tmp_path):
+    write_tar(tmp_path / "b.tar", members())
+    with pytest.raises(ManifestError, match=r"\{0003..0000\} runs backwards; write the smaller number first"):
+        find_shards([tmp_path / "a-{0003..0000}.tar", tmp_path / "b.tar"])
 
 
 def test_shards_that_cannot_be_used_are_errors(tmp_path):

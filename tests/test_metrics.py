@@ -47,7 +47,7 @@ def sample_of(picture, frames, fps=8.0):
 
 def values(metric, frames, picture=None, fps=8.0):
     picture = frames[0] if picture is None else picture
-    return watch(Job(sample_of(picture, len(frames), fps), Shown(frames), (metric,)))[metric.name]
+    return watch(Job(sample_of(picture, len(frames), fps), Shown(frames), (metric,))).values[metric.name]
 
 
 # Flickering
@@ -60,7 +60,7 @@ def test_flickering_is_vbenchs_to_the_last_digit(golden, ti2v_bench):
         for name, value in list(clips.items())[::4]:
             clip = FileFrames(ti2v_bench / "videos" / model / name)
             found = watch(Job(sample_of(np.zeros((8, 8, 3), np.uint8), 16), clip, (metric,)))
-            assert found["temporal_flickering"]["temporal_flickering"] == pytest.approx(value, abs=1e-9)
+            assert found.values["temporal_flickering"]["temporal_flickering"] == pytest.approx(value, abs=1e-9)
 
 
 @given(arrays(np.uint8, (4, 6, 5, 3)))
@@ -235,7 +235,7 @@ def test_a_still_video_is_last_in_every_headline_figure(ti2v_bench):
     item = BenchmarkItem(name, "dog1", ti2v_bench / "images" / "dog1.png", "a dog barking")
     sample = Sample("m", item, item.text, (item,), 8.0, 16)
     moving, still = (
-        {k: v for found in watch(Job(sample, frames, tuple(weights_free()))).values() for k, v in found.items()}
+        {k: v for found in watch(Job(sample, frames, tuple(weights_free()))).values.values() for k, v in found.items()}
         for frames in (clip, StillFrames(item, (320, 320), 16))
     )
     headlines = [output.name for metric in weights_free() for output in metric.outputs if output.headline]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import Benchmark, BenchmarkItem
 from motionfocal.cli import app
-from motionfocal.errors import DamagedFileError, GalleryError
+from motionfocal.errors import AnswerError, DamagedFileError, GalleryError
 from motionfocal.generation.asked import benchmark_of, remember_benchmark
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow
 from motionfocal.generation.origin import Origin, save_origin
@@ -59,7 +59,7 @@ def bench(tmp_path):
         lines += [f"p{n}_{k},images/p{n}.png,thing {n} {word}" for k, word in enumerate(WORDS)]
     (tmp_path / "bench" / "prompts.csv").write_text("\n".join(lines) + "\n")
     items = tuple(
-        BenchmarkItem(f"p{n}_{k}", f"p{n}", tmp_path / "bench" / "images" / f"p{n}.png", f"thing {n} {word}")
+        BenchmarkItem(f"p{n}_{k}", f"images/p{n}.png", tmp_path / "bench" / "images" / f"p{n}.png", f"thing {n} {word}")
         for n in range(4)
         for k, word in enumerate(WORDS)
     )
@@ -102,6 +102,30 @@ class LengthOfText:
         return Watch()
 
 
+class Stumbles(LengthOfText):
+    """Cannot say anything about one text, from one of the steps of an observer on."""
+
+    def __init__(self, step, text):
+        super().__init__()
+        self.name, self.step, self.text = f"stumbles_{step}", step, text
+        self.outputs = (Output(self.name, "higher", "letters"),)
+
+    def begin(self, sample):
+        watch = super().begin(sample)
+        self._or_stumble("begin", sample, lambda: None)()
+        watch.see = self._or_stumble("see", sample, watch.see)
+        watch.values = self._or_stumble("values", sample, lambda: {self.name: float(len(sample.text))})
+        return watch
+
+    def _or_stumble(self, step, sample, act):
+        def acting(*arguments):
+            if step == self.step and sample.text == self.text:
+                raise AnswerError(f"no answer about {sample.text!r}")
+            return act(*arguments)
+
+        return acting
+
+
 def run(*arguments, fails=False):
     done = CliRunner().invoke(app, ["metrics", *map(str, arguments)], env={"COLUMNS": "120"})
     assert bool(done.exit_code) == fails, done.output + str(done.exception)
@@ -132,14 +156,14 @@ def test_what_is_the_same_is_measured_once(bench, galleries, tmp_path):
     measure(jobs, store)
     assert metric.asked["a"] == 12
     assert metric.asked["c"] == 0, "equal files, equal values"
-    assert Counter(row.model for row in rows_of(jobs, store, []))["c"] == 12
+    assert Counter(row.model for row in rows_of(jobs, store))["c"] == 12
 
 
 def test_references_stand_in_every_report(bench, galleries, tmp_path):
     jobs = jobs_of(galleries, bench, [*metrics_of("weights-free", galleries), LengthOfText()])
     store = SampleStore(tmp_path / "s")
     measure(jobs, store)
-    rows = rows_of(jobs, store, [])
+    rows = rows_of(jobs, store)
     models = {row.model for row in rows}
     assert models == {"a", "b", "static", "pan only", "shuffled texts"}
     value = {(row.model, row.id, row.metric): row.value for row in rows}
@@ -229,6 +253,34 @@ def test_a_bad_clip_is_named_and_the_others_go_on(bench, galleries, tmp_path):
     assert "p0_1" not in ids["a"]
 
 
+@pytest.mark.parametrize("step", ["begin", "see", "values"])
+def test_what_one_metric_cannot_say_of_a_clip_costs_no_other_value(step, bench, galleries, tmp_path):
+    text = bench.items[1].text
+    length, stumbles = LengthOfText(), Stumbles(step, text)
+    jobs, store = jobs_of(galleries, bench, [length, stumbles]), SampleStore(tmp_path / "s")
+    failures = measure(jobs, store)
+    models = ["a", "b", "static", "pan only"]
+    told = [(failure.model, failure.id, failure.metric, failure.reason) for failure in failures]
+    why = (stumbles.name, f"no answer about {text!r}")
+    assert told == [*((model, "p0_1", *why) for model in models), *(("shuffled texts", "p0_0", *why) for _ in "ab")]
+    rows = rows_of(jobs, store)
+    assert Counter(row.metric for row in rows) == {"length": 5 * 12, stumbles.name: 5 * 12 - 5}
+    asked = length.asked.total(), stumbles.asked.total()
+    assert measure(jobs, store) == failures
+    assert length.asked.total() == asked[0], "what could be said is kept"
+    assert stumbles.asked.total() > asked[1]
+
+
+def test_a_bad_clip_of_one_model_takes_nothing_from_the_shuffled_texts_of_another(bench, galleries, tmp_path):
+    (tmp_path / "a" / "p0_1.mp4").write_bytes(b"no video")
+    jobs, store = jobs_of(galleries, bench, [LengthOfText()]), SampleStore(tmp_path / "s")
+    (failure,) = measure(jobs, store)
+    assert (failure.model, failure.id, failure.metric) == ("a", "p0_1", "")
+    assert Counter(row.model for row in rows_of(jobs, store)) == {
+        "a": 11, "b": 12, "static": 12, "pan only": 12, "shuffled texts": 12,
+    }  # fmt: skip
+
+
 def test_a_picture_that_is_gone_is_named(bench, galleries, tmp_path):
     (tmp_path / "bench" / "images" / "p1.png").write_bytes(b"")
     said = run(tmp_path / "a", "-b", tmp_path / "bench", "--out", tmp_path / "r.json", fails=True)
@@ -238,7 +290,7 @@ def test_a_picture_that_is_gone_is_named(bench, galleries, tmp_path):
 def test_what_makes_no_sense_is_refused(bench, galleries, tmp_path):
     with pytest.raises(GalleryError, match=r"two galleries are of 'a'"):
         jobs_of([galleries[0], galleries[0]], bench, [])
-    with pytest.raises(GalleryError, match="of no item of other"):
+    with pytest.raises(GalleryError, match="p0_0: no item of other; generate it again, or give the benchmark"):
         jobs_of(galleries, Benchmark("other", ()), [])
     with pytest.raises(GalleryError, match="does not remember one; say it by --benchmark"):
         benchmark_of(galleries)
@@ -252,6 +304,31 @@ def test_what_makes_no_sense_is_refused(bench, galleries, tmp_path):
     (folder / "samples.jsonl").write_text('{"value": 3}\n')
     with pytest.raises(DamagedFileError, match="without key and values"):
         SampleStore(folder)
+
+
+@pytest.mark.parametrize("what", ["text", "image"])
+def test_a_clip_of_another_text_or_picture_is_refused(what, bench, galleries):
+    changed = replace(bench.items[4], **{what: "another"})
+    other = Benchmark("bench", tuple(changed if item.id == changed.id else item for item in bench.items))
+    said = rf"p1_1: its {what} is '{getattr(bench.items[4], what)}', and 'another' in bench; generate it again"
+    with pytest.raises(GalleryError, match=said):
+        jobs_of(galleries, other, [])
+
+
+def test_texts_are_shuffled_only_where_a_picture_has_several(bench, tmp_path):
+    texts = {"p0_1": "thing 0 moves left", "p1_1": "thing 1 moves left", "p1_2": "thing 1 moves left"}
+    items = [replace(item, text=texts.get(item.id, item.text)) for item in bench.items[:6]]
+    alone = replace(bench.items[6], image="p2", id="p2_0")
+    some = Benchmark("some", (*items, alone))
+    gallery = gallery_of(tmp_path / "s", "m", some.items, lambda item: moving(0))
+    shuffled = [
+        job.sample for job in jobs_of([gallery], some, [LengthOfText()]) if job.sample.model == "shuffled texts"
+    ]
+    assert {sample.item.id: sample.text for sample in shuffled} == {
+        "p0_0": "thing 0 stands",  # its sibling's text is its own: the next but one
+        "p0_1": "thing 0 stands",
+        "p0_2": "thing 0 moves left",
+    }
 
 
 def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, galleries, tmp_path, monkeypatch):
@@ -300,7 +377,7 @@ def test_siblings_a_still_video_is_at_chance_and_the_truth_is_always_right(world
     metrics = [metric for metric in metrics_of("weights-free", [right, wrong]) if metric.reads_text]
     jobs, store = jobs_of([right, wrong], bench, metrics), SampleStore(tmp_path / "s")
     assert measure(jobs, store) == []
-    rows = rows_of(jobs, store, [])
+    rows = rows_of(jobs, store)
     means = {(s.model, s.metric): s.estimate for s in findings_of(rows).summaries}
     assert means["right", "sibling_accuracy"] == 1
     assert means["wrong", "sibling_accuracy"] == 0
@@ -309,6 +386,29 @@ def test_siblings_a_still_video_is_at_chance_and_the_truth_is_always_right(world
     assert means["shuffled texts", "sibling_accuracy"] == pytest.approx(0.5), "one model's are right, the other's wrong"
     assert means["right", "text_gain"] > 0.3
     assert means["static", "text_gain"] == pytest.approx(0)
+
+
+def test_references_of_a_world_are_measured_at_the_size_of_its_files(tmp_path):
+    small = SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=3, texts=1)
+    gallery = of_world(tmp_path / "right", "right", small, lambda item, items: item.action)
+    metrics = [metric for metric in metrics_of("weights-free", [gallery]) if not metric.reads_text]
+    jobs = jobs_of([gallery], benchmark_of([gallery]), metrics)
+    store = SampleStore(tmp_path / "s")
+    assert measure(jobs, store) == []
+    means = {(s.model, s.metric): s.estimate for s in findings_of(rows_of(jobs, store)).summaries}
+    assert means["static", "first_frame_ssim"] == pytest.approx(1)
+    assert means["right", "first_frame_ssim"] > 0.97, "a perfect first frame, but for the encoder"
+    assert means["right", "first_frame_psnr"] > 38
+    assert means["static", "object_path"] == 0
+    assert means["pan only", "object_path"] > 2, "on so small a world a camera is taken for an object: the row says so"
+
+
+def test_references_are_made_at_the_models_size_where_the_file_cannot_be_read(bench, galleries, tmp_path):
+    (tmp_path / "a" / "p0_0.mp4").write_bytes(b"no video")
+    jobs = [job for job in jobs_of(galleries[:1], bench, []) if job.sample.model == "static"]
+    sizes = {job.sample.item.id: job.clip.size for job in jobs}
+    assert len(sizes) == 12
+    assert set(sizes.values()) == {moving(0).shape[1:3]}
 
 
 def test_chance_on_the_benchmark_is_what_the_texts_say(ti2v_bench):

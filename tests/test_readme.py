@@ -22,12 +22,12 @@ def test_the_snippet_computes_a_loss():
     rng = np.random.default_rng(0)
     names = {
         "frames": rng.integers(0, 256, (9, 64, 64, 3), dtype=np.uint8),
-        "prediction": torch.randn(1, 48, 3, 4, 4, requires_grad=True),
-        "target": torch.randn(1, 48, 3, 4, 4),
+        "prediction": torch.randn(1, 16, 3, 8, 8, requires_grad=True),
+        "target": torch.randn(1, 16, 3, 8, 8),
     }
     exec(snippet, names)
     assert names["prediction"].grad is not None
-    assert names["weight"].shape == (3, 4, 4)
+    assert names["weight"].shape == (3, 8, 8)
     assert names["out"].total > names["out"].diffusion
 
 

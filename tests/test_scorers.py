@@ -177,7 +177,7 @@ def test_a_cache_of_a_killed_run_is_mended(tmp_path, rng, serve):
         ("score", lambda request: (200, {"choices": []}), "no usable answer"),
         ("score", lambda request: (500, b"out of memory"), "HTTP 500: out of memory"),
         ("score", lambda request: (200, b"<html>"), "did not answer"),
-        ("yes_no", number("Yes"), "needs no log probabilities"),
+        ("yes_no", number("Yes"), "the server gave no log probabilities; set ask='score'"),
         ("yes_no", lambda request: (200, ODD), "neither yes nor no"),
     ],
 )

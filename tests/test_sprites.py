@@ -2,7 +2,7 @@
 
 import hashlib
 from itertools import product
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -369,6 +369,19 @@ def test_held_out_share_is_kept_and_nested() -> None:
         assert len(combinations) / (len(sprites) * len(MOTIONS)) == pytest.approx(share, abs=0.07)
     assert held[0.0] < held[0.1] < held[0.25] < held[0.5]
     assert ("blue square", "up") in held[0.1]  # pinned: a run of today must hold out the same tomorrow
+
+
+@pytest.mark.parametrize(("held_out", "still_share", "kind"), [(0.1, 0.2, "held_out"), (0.9, 0.1, "train")])
+def test_where_clips_may_be_still_every_scene_has_a_motion_to_draw(
+    held_out: float, still_share: float, kind: Literal["train", "held_out"]
+) -> None:
+    here = world(held_out=held_out, still_share=still_share)
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        scene = here.scene_for(1, rng, kind)
+        for _ in range(8):
+            here.action(scene, rng, kind)
+    assert len(here.items(32, 1, 2026, kind)) == 32
 
 
 def test_held_out_with_nothing_to_draw_is_an_error() -> None:

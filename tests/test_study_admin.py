@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from motionfocal.errors import StudyError
 from motionfocal.study.design import Pay
 from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.exclusion import forget
 from motionfocal.study.fieldwork.monitor import overview
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.fieldwork.sheet import rater_sheet
@@ -213,7 +214,13 @@ class TestPassword:
 
 
 class TestForms:
-    POSTS = ("/admin/raters/2/exclude", "/admin/raters/2/include", "/admin/invitations", "/admin/logout")
+    POSTS = (
+        "/admin/raters/2/exclude",
+        "/admin/raters/2/include",
+        "/admin/invitations",
+        "/admin/invitations/code00-000000/close",
+        "/admin/logout",
+    )
 
     @pytest.mark.parametrize("path", POSTS)
     def test_need_the_sessions_token(self, watched, path):
@@ -271,12 +278,50 @@ class TestExclusion:
             ("admin: include", None, watched.time[0], "it was the wrong rater"),
         ]
 
+    def test_by_the_checks_is_told_and_undone(self, tmp_path):
+        study = made_up_study(items=10, votes=2, tasks=10, checks={"share": 0.5}, training={"tasks": 0, "right": 0})
+        site = site_of(study, tmp_path)
+
+        def wrong(shown):
+            right = right_side(study, shown)
+            return {"left": "right", "right": "left"}[right] if shown.kind == "check" else right
+
+        voter = Voter(site.database, study, "k", START, wrong)
+        while voter.vote(START):
+            pass
+        assert "valid" not in site.votes_of(voter.id)
+        site.log_in()
+        page = site.client.get(f"/admin/raters/{voter.id}")
+        assert (page.status_code, "failed: attention checks" in page.text) == (200, True)
+        action = re.search(r'action="(/admin/raters/\d+/include)"', page.text).group(1)
+        site.client.post(action, data={"reason": "the clips did not load", "form": site.form()})
+        assert set(site.votes_of(voter.id)) == {"valid"}
+        assert "included by admin: the clips did not load" in site.client.get(f"/admin/raters/{voter.id}").text
+
     @pytest.mark.parametrize("reason", ["", "  ", "\0 not storable"])
     def test_needs_a_reason(self, watched, reason):
         data = {"reason": reason, "form": watched.form()}
         assert watched.client.post("/admin/raters/2/exclude", data=data).status_code == 422
         assert "void" not in watched.votes_of(2)
         assert {event.kind for event in watched.events()} == {"admin: login"}
+
+    def test_of_who_withdrew_cannot_be_undone(self, watched):
+        name, votes = "r0002", watched.votes_of(2)
+        with watched.database.write() as session:
+            forget(session, name, watched.time[0])
+        for change in ("exclude", "include"):
+            data = {"reason": "slow", "form": watched.form()}
+            answer = watched.client.post(f"/admin/raters/2/{change}", data=data)
+            assert (answer.status_code, f"{name} withdrew" in answer.text) == (422, True)
+        assert watched.votes_of(2) == ["void"] * len(votes)
+        page = watched.client.get("/admin/raters/2").text
+        assert "forgotten" in page
+        assert "/admin/raters/2/" not in page, "there is nothing to decide"
+
+    def test_cannot_pass_for_a_withdrawal(self, watched):
+        data = {"reason": " withdrew ", "form": watched.form()}
+        answer = watched.client.post("/admin/raters/2/exclude", data=data)
+        assert (answer.status_code, "study forget STUDY r0002" in answer.text) == (422, True)
 
     def test_of_nobody_is_refused(self, watched):
         assert watched.client.get("/admin/raters/4711").status_code == 404
@@ -368,6 +413,27 @@ class TestInvitations:
         assert site.client.get("/admin/invitations").text.count(link) == 1, "no longer among the unused"
         assert site.client.get(link, follow_redirects=False).status_code == 403
 
+    def test_can_be_closed(self, site):
+        site.log_in()
+        made = site.client.post("/admin/invitations", data={"count": 2, "days": 3, "form": site.form()}).text
+        link, other = dict.fromkeys(re.findall(r"http://study.test/join/[\w-]+", made))
+        site.client.get(link)
+        action = f"/admin/invitations/{link.rsplit('/', 1)[1]}/close"
+        assert f'action="{action}"' in made
+        page = site.client.post(action, data={"form": site.form()}).text
+        assert (page.count(">closed</td>"), f'action="{action}"' in page) == (1, False)
+        answers = [site.client.get(each, follow_redirects=False).status_code for each in (link, other)]
+        assert answers == [403, 303], "also who came by it before does not come by it again"
+        assert [event.what["code"] in link for event in site.events("admin: close")] == [True]
+        unknown = site.client.post("/admin/invitations/none/close", data={"form": site.form()})
+        assert unknown.status_code == 404
+
+    def test_their_labels_are_written_down_once(self, site):
+        site.log_in()
+        site.client.post("/admin/invitations", data={"count": 1, "label": "Jane", "form": site.form()})
+        assert "Jane" in site.client.get("/admin/invitations").text
+        assert "Jane" not in json.dumps([event.what for event in site.events()])
+
     def test_have_the_public_address(self, tmp_path):
         public = site_of(made_up_study(), tmp_path, url="https://inside.test", public="https://study.example.org")
         public.log_in()
@@ -435,6 +501,20 @@ class TestOverview:
         marked = {row.name: row.odd for row in watched.overview().raters}
         assert marked["r0006"] >= {"left", "seconds", "flags"}, "always left, four seconds, flagged"
         assert sum("left" in odd for odd in marked.values()) <= 2
+
+    @pytest.mark.parametrize(("preset", "left", "odd"), [("motif", 11, False), ("emu", 11, False), ("emu", 14, True)])
+    def test_two_answers_about_one_showing_are_one_choice_of_a_side(self, tmp_path, preset, left, odd):
+        """11 of 14 is nothing rare (p 0.06), and 22 of 28 that are no more than these would be (p 0.004)."""
+        checked = {"checks": {"share": 0}, "training": {"tasks": 0, "right": 0}}
+        study = made_up_study(items=14, preset=preset, **checked)
+        site = site_of(study, tmp_path)
+        sides = iter(["left"] * left + ["right"] * (14 - left))
+        voter = Voter(site.database, study, "k", START, lambda shown: next(sides))
+        while voter.vote(START):
+            pass
+        (row,) = site.overview().raters
+        assert row.left == left / 14
+        assert ("left" in row.odd) == odd
 
     def test_agreement_with_the_others_leaves_out_the_rater(self, tmp_path):
         site = site_of(made_up_study(items=10, votes=3, tasks=10, checks={"share": 0}), tmp_path)

@@ -356,9 +356,13 @@ def test_the_methods_paragraph_has_the_facts_and_only_those(paper):
     full = methods_paragraph(replace(paper, excluded={"r77": "attention checks"}), design)
     for fact in (
         "2 of 3 training tasks",
-        "10 % were attention checks",
+        "10 % were attention checks (corrupted, instructed, repeat and identical)",
+        "From the second check of kind corrupted or instructed on, raters who had passed fewer than 60 % of these",
         "320 x 320",
         "A tie was not offered",
         "1 rater ",
     ):
         assert fact in full
+    few = methods_paragraph(paper, design.model_copy(update={"tasks": 10}))
+    assert "10 % were attention checks (corrupted)." in few
+    assert "replaced" not in few, "one check fails nobody"

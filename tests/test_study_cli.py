@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 import yaml
@@ -9,7 +11,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import load_benchmark
 from motionfocal.cli.app import app
-from motionfocal.errors import UnavailableError
+from motionfocal.errors import StudyError, UnavailableError
 
 from .page_galleries import write_results
 from .study_server import MODELS, small_design
@@ -52,6 +54,8 @@ def test_a_rehearsal_is_analyzed_apart_from_the_study(folder, rehearsed):
     assert not (folder / "study" / "study.sqlite").exists()
     with_sim = run("status", folder / "study", "--database", f"sqlite:///{rehearsed}/study.sqlite")
     assert "12 of 12" in with_sim
+    agreement = table["agreement"]["percent"]["estimate"]
+    assert f"two raters of a pair agree in {100 * agreement:.1f} %" in " ".join(with_sim.split())
 
 
 def test_the_same_rehearsal_gives_the_same_figures(folder, rehearsed, tmp_path):
@@ -78,6 +82,10 @@ def test_links_and_status(folder):
     links = run("invite", folder / "study", 3, "--url", "https://x.org/", "--label", "lab").split()
     assert len(set(links)) == 3
     assert all(re.fullmatch(r"https://x\.org/join/[\w-]{16}", link) for link in links)
+    for_ever = run("invite", folder / "study", 1, "--days", 0).strip()
+    with closing(sqlite3.connect(folder / "study" / "study.sqlite")) as database:
+        query = "SELECT expires FROM invitations WHERE code = ?"
+        assert database.execute(query, [for_ever.rsplit("/", 1)[1]]).fetchall() == [(None,)]
     said = run("status", folder / "study")
     assert "0 of 12" in said
     assert "do not stop on a good score" in said
@@ -88,6 +96,29 @@ def test_a_backup_holds_the_votes(folder, rehearsed, tmp_path):
     run("backup", folder / "study", "--out", tmp_path / "copy.sqlite")
     run("backup", folder / "study", "--out", tmp_path / "copy.sqlite", code=1)
     assert "0 of 12" in run("status", folder / "study", "--database", f"sqlite:///{tmp_path}/copy.sqlite")
+    there, copy = rehearsed / "study.sqlite", tmp_path / "new folder" / "copy.sqlite"
+    said = run("backup", folder / "study", "--out", copy, "--database", f"sqlite:///{there}")
+    with closing(sqlite3.connect(there)) as database:
+        (answers,) = database.execute("SELECT count(*) FROM votes").fetchone()
+    assert f"copy.sqlite: {answers} answers" in " ".join(said.split())
+    assert [path.name for path in copy.parent.iterdir()] == ["copy.sqlite"]
+    assert "12 of 12" in run("status", folder / "study", "--database", f"sqlite:///{copy}")
+
+
+def test_a_backup_of_what_is_no_sqlite_is_refused(folder, tmp_path, monkeypatch):
+    run("invite", folder / "study", 1)
+    monkeypatch.setenv("MOTIONFOCAL_DATABASE", "postgresql://study:secret@127.0.0.1:1/x")
+    words = ["study", "backup", str(folder / "study"), "--out", str(tmp_path / "copy.sqlite")]
+    refused = CliRunner().invoke(app, words).exception
+    assert isinstance(refused, StudyError)
+    assert "kept in PostgreSQL, which pg_dump copies" in str(refused)
+    assert "secret" not in str(refused)
+    monkeypatch.setenv("MOTIONFOCAL_DATABASE", f"sqlite:///{tmp_path}/diary")
+    (tmp_path / "diary").write_text("dear diary, " * 200)
+    refused = CliRunner().invoke(app, words).exception
+    assert isinstance(refused, StudyError)
+    assert "diary: cannot be copied to" in str(refused)
+    assert [path.name for path in tmp_path.iterdir()] == ["diary"]
 
 
 def test_forgetting_voids_the_votes(folder, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from motionfocal.errors import StudyError, UnknownNameError
 from motionfocal.generation.gallery import INDEX
 from motionfocal.study.create import create_study
-from motionfocal.study.design import load_design
+from motionfocal.study.design import Checks, load_design
 from motionfocal.study.plan import PLAN, SECRETS, Study
 from motionfocal.video import content_of, read_clip, read_image
 
@@ -100,6 +100,17 @@ def test_what_was_cut_off_goes_on_with_the_same_names(tmp_path):
     assert again.plan.pairs == first.plan.pairs
 
 
+def test_what_was_cut_off_can_go_on_in_another_form(tmp_path):
+    design = small_design(tmp_path)
+    create_study(design, tmp_path / "study")
+    (tmp_path / "study" / PLAN).unlink()
+    form = FORM.model_copy(update={"height": 16, "width": 24})
+    again = create_study(design.model_copy(update={"form": form}), tmp_path / "study")
+    sizes = {read_clip(again.path(clip.file)).frames.shape[1:3] for clip in again.plan.clips}
+    sizes |= {read_image(again.path(shown.picture)).shape[:2] for shown in again.plan.shown}
+    assert sizes == {(16, 24)}
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -107,11 +118,22 @@ def test_what_was_cut_off_goes_on_with_the_same_names(tmp_path):
         ({"pairs": (("Quillfire", "Quillfire"),)}, "two different models"),
         ({"pairs": (("Quillfire", "Nobody"),)}, "no gallery is of Nobody"),
         ({"items": 7}, "cannot be drawn of 6"),
+        ({"tasks": 14, "checks": Checks()}, "hold 1 that can fail one.*it takes 2; raise share to 0.11,"),
+        ({"tasks": 4, "checks": Checks()}, "hold 0 that.*raise share to 0.38,"),
+        ({"tasks": 2, "checks": Checks()}, "hold 0 that.*raise tasks,"),
+        ({"tasks": 40, "checks": Checks(fail_on=("mismatched",))}, "hold 0 that.*raise share to 0.29,"),
     ],
 )
 def test_a_design_that_does_not_fit_is_refused(tmp_path, changes, complaint):
     with pytest.raises(StudyError, match=complaint):
         create_study(small_design(tmp_path, **changes), tmp_path / "study")
+
+
+@pytest.mark.parametrize("checks", [Checks(fail_on=()), Checks(share=0), Checks(share=0.5)])
+def test_few_tasks_need_checks_that_can_fail_or_none(tmp_path, checks):
+    """Refused for its number of items alone, which comes later."""
+    with pytest.raises(StudyError, match="cannot be drawn"):
+        create_study(small_design(tmp_path, tasks=4, checks=checks, items=7), tmp_path / "study")
 
 
 def test_an_unknown_item_is_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from motionfocal.errors import RefusedError
 from motionfocal.study.crowds import mturk, receipt_code
 from motionfocal.study.crowds.prolific import completion_code, completion_link
+from motionfocal.study.design import Checks
 from motionfocal.study.fieldwork.people import hidden
 from motionfocal.study.web.context import ServerSettings
 
@@ -89,6 +90,40 @@ def test_at_the_end_a_worker_posts_the_assignment_and_a_code_to_mturk(site):
         assert f'name="{name}" value="{value}"' in page
     assert f"form-action 'self' {SITE};" in visitor.page().headers["content-security-policy"]
     assert come(site, "/mturk", accepted()).page().text.count(code) >= 1
+
+
+@pytest.mark.parametrize("way", ["/mturk", "/prolific"])
+def test_who_has_to_wait_is_not_handed_in_until_nothing_can_come(study, tmp_path, way):
+    """One place a pair, and the last of them is with somebody else."""
+    short = replace(study, design=study.design.model_copy(update={"votes": 1, "checks": Checks(share=0)}))
+    with open_site(short, tmp_path / "short.sqlite") as site:
+        away = site.at_work()
+        last = away.task()
+        waiting = come(site, way, accepted() if way == "/mturk" else prolific())
+        waiting.train()
+        waiting.work()
+        assert waiting.record().state == "working"
+        page = waiting.page().text
+        assert 'http-equiv="refresh"' in page
+        assert not any(word in page for word in ("externalSubmit", "Your completion code", "DONE1"))
+        site.clock.let_pass(60 * short.design.lease_minutes + 1)
+        assert waiting.task().target == last.target, "its lease is over"
+        waiting.work()
+        page = waiting.page().text
+        assert ("externalSubmit" in page, "DONE1" in page) == (way == "/mturk", way == "/prolific")
+
+
+def test_who_waits_is_handed_in_as_closed_when_others_answer(study, tmp_path):
+    short = replace(study, design=study.design.model_copy(update={"votes": 1, "checks": Checks(share=0)}))
+    with open_site(short, tmp_path / "short.sqlite") as site:
+        other = site.at_work()
+        other.task()
+        waiting = come(site, "/mturk", accepted())
+        waiting.train()
+        waiting.work()
+        other.vote()
+        assert 'name="outcome" value="closed"' in waiting.page().text
+        assert waiting.record().state == "finished"
 
 
 def test_who_has_finished_cannot_be_paid_for_another_assignment(site):

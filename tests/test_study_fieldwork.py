@@ -253,6 +253,17 @@ def test_training_is_passed_repeated_or_sends_home(database):
         assert able.rater(session).state == "working"
 
 
+@pytest.mark.parametrize("tasks", [15, 20, 25, 40])
+def test_the_default_checks_can_fail_a_rater_of_few_tasks(database, tasks):
+    study = made_up_study(tasks, tasks=tasks, **NO_TRAINING)
+    against = {"left": "right", "right": "left"}
+    bad = Voter(database, study, "bad", 0.0, lambda shown: against[right_side(study, shown)])
+    while bad.vote(0.0):
+        pass
+    with database.read() as session:
+        assert bad.rater(session).state == "failed"
+
+
 def test_a_rater_who_fails_the_checks_is_replaced(database):
     study = made_up_study(10, votes=2, tasks=10, checks={"share": 0.5}, **NO_TRAINING)
 
@@ -281,7 +292,7 @@ def test_checks_are_as_many_as_asked_and_never_come_first(share, tasks, seed):
     assert len(places) == min(round(share * tasks), tasks - 1)
     assert all(2 <= number <= tasks for number in places)
     if len(places) >= 2:
-        assert {"corrupted", "repeat"} <= set(places.values())
+        assert {"corrupted", "instructed"} <= set(places.values()), "those that can fail a rater come first"
 
 
 def test_checks_are_graded(database):
@@ -305,9 +316,9 @@ def test_exclusion_needs_a_reason_voids_and_can_be_taken_back(database):
     voter = work_off(database, study, people=1)[0]
     assert len(valid_votes(database)) == 6
     with database.write() as session, pytest.raises(StudyError, match="needs a reason"):
-        exclude(session, study, voter.id, " ", "me", 1.0)
+        exclude(session, voter.id, " ", "me", 1.0)
     with database.write() as session:
-        exclude(session, study, voter.id, "was my cat", "me", 1.0)
+        exclude(session, voter.id, "was my cat", "me", 1.0)
     assert valid_votes(database) == {}
     Voter(database, study, "other", 5000.0).vote(5000.0)
     with database.write() as session:
@@ -363,10 +374,26 @@ def test_a_database_belongs_to_one_study(database):
         database.belong_to("two")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mongodb://there/x", "sqlite:////no/such/folder/x.sqlite"])
-def test_a_database_that_is_none_is_refused(url):
-    with pytest.raises(StudyError):
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("nonsense", "take sqlite:///FILE or postgresql://"),
+        ("postgresql://study@host:port/name", "take sqlite:///FILE or postgresql://"),
+        ("mongodb://there/x", "not kept in mongodb; take sqlite:///FILE or postgresql://"),
+        ("mysql://me:secret@there/x", r"me:\*\*\*@there/x: a study is not kept in mysql"),
+        ("sqlite:////no/such/folder/x.sqlite", "cannot be opened: .*give a study's own file"),
+        ("postgresql://study:secret@127.0.0.1:1/x", r"study:\*\*\*@.*cannot be opened: .*check that the server runs"),
+    ],
+)
+def test_a_database_that_is_none_is_refused(url, complaint):
+    with pytest.raises(StudyError, match=f"(?s){complaint}"):
         Database(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "x.sqlite").write_text("dear diary, " * 200)
+    with pytest.raises(StudyError, match=r"x\.sqlite: cannot be opened: file is not a database; give a study's own"):
+        Database(f"sqlite:///{tmp_path}/x.sqlite")
 
 
 def test_check_kinds_are_told_from_targets():
@@ -391,6 +418,19 @@ def shared_database(request, tmp_path):
     database = Database(url)
     yield database
     database.close()
+
+
+def test_what_is_read_together_is_of_one_moment(shared_database):
+    study, url = made_up_study(), shared_database.engine.url.render_as_string(hide_password=False)
+    raters = select(func.count()).select_from(RaterRecord)
+    with shared_database.read() as session:
+        assert session.scalar(raters) == 0
+        other = Database(url)
+        Voter(other, study, "k", 0.0)
+        other.close()
+        assert session.scalar(raters) == 0
+    with shared_database.read() as session:
+        assert session.scalar(raters) == 1
 
 
 @pytest.mark.slow

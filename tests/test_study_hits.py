@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner
 
@@ -116,6 +117,25 @@ def test_what_mturk_refuses_is_told(study, client, operation):
             post(client, study, "https://study.example.org", 40)
 
 
+def test_what_keeps_mturk_from_being_asked_is_told_with_what_to_do(study, client, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StudyError, match=r"(?i)credentials.*'aws configure'"):
+        hits(connect(sandbox=True), study)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StudyError, match=r"nobody.*'aws configure'"):
+        connect(sandbox=True)
+    away = Config(retries={"max_attempts": 0}, connect_timeout=1)
+    monkeypatch.delenv("AWS_PROFILE")
+    ids = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "us-east-1"}
+    nowhere = boto3.client("mturk", endpoint_url="http://127.0.0.1:1", config=away, **ids)
+    with pytest.raises(StudyError, match=r"127\.0\.0\.1.*check the network"):
+        hits(nowhere, study)
+
+
 def test_a_refused_approval_is_told(client):
     with Stubber(client) as stub:
         stub.add_client_error("list_assignments_for_hit", "RequestError", "no such HIT")
@@ -180,22 +200,30 @@ def test_without_boto3_it_says_how_to_get_it(monkeypatch):
         connect(sandbox=True)
 
 
-def test_the_verb_pays_those_who_have_finished_and_names_the_others(study, client, monkeypatch):
+def test_the_verb_pays_those_who_are_through_and_names_the_others_with_their_ends(study, client, monkeypatch):
+    """The first is "closed": finished, with fewer than all tasks. Of A4 the study knows nothing."""
     database = Database(study.database)
     with database.write() as session:
         for number, (state, excluded) in enumerate([("finished", ""), ("finished", "too fast"), ("working", "")], 1):
             ids = {"assignmentId": f"A{number}", "hitId": "HIT1", "turkSubmitTo": "https://www.mturk.com"}
             rater = join(session, study, source="mturk", key=str(number), now=0.0, session_ids=ids)
             rater.state, rater.excluded = state, excluded
+        stolen = {"assignmentId": "A1", "hitId": "HIT1", "turkSubmitTo": "https://www.mturk.com"}
+        join(session, study, source="mturk", key="who came by another's id", now=0.0, session_ids=stolen)
     database.close()
     monkeypatch.setattr("motionfocal.study.crowds.mturk.connect", lambda *, sandbox: client)
     with Stubber(client) as stub:
-        waiting = [{"AssignmentId": f"A{number}"} for number in (1, 2, 3)]
+        waiting = [{"AssignmentId": f"A{number}"} for number in (1, 2, 3, 4)]
         stub.add_response("list_hits", {"HITs": [told(study)]}, {})
         stub.add_response("list_assignments_for_hit", {"Assignments": waiting})
         stub.add_response("approve_assignment", {}, {"AssignmentId": "A1"})
         result = CliRunner().invoke(app, ["study", "approve", str(study.folder)])
         stub.assert_no_pending_responses()
     assert result.exit_code == 0, result.output
-    assert "1 assignments approved, 2 wait for your decision" in result.output
-    assert result.output.split()[-2:] == ["A2", "A3"]
+    told_of = result.output.splitlines()
+    assert "1 assignments approved, 3 wait for your decision" in told_of[0]
+    assert [line.split(maxsplit=1) for line in told_of[1:]] == [
+        ["A2", "failed"],
+        ["A3", "working"],
+        ["A4", "of nobody in this study"],
+    ]

@@ -82,7 +82,7 @@ def press(page, *keys):
 def answer(page, question="overall"):
     """What is chosen: the side or None, and the reasons."""
     return page.evaluate(
-        """(id) => [document.querySelector(`input[name="${id}"]:checked`)?.value ?? null,
+        """(id) => [document.querySelector(`input[name="${id}:choice"]:checked`)?.value ?? null,
                     [...document.querySelectorAll(`input[name="${id}:why"]:checked`)].map(({ value }) => value)]""",
         question,
     )
@@ -370,6 +370,23 @@ def test_letters_in_a_comment_are_letters(visit, desk):
     assert [vote["comment"] for vote in desk.votes.values()] == ["2 r, 4."]
 
 
+@pytest.mark.parametrize("id_", ["comment", "speed"])
+def test_a_question_may_be_called_as_the_page_calls_a_part_of_it(visit, desk, id_):
+    (motif,) = PRESETS["motif"]
+    desk.tasks = [task(0, questions=(motif.model_copy(update={"id": id_}),)), *desk.tasks[1:]]
+    page = visit()
+    await_open(page)
+    page.locator(".choice", has_text="Left").click()
+    page.locator(".reason").first.click()
+    page.get_by_text("Add a comment").click()
+    page.get_by_label("Comment").fill("fine")
+    press(page, "Escape", "Enter")
+    await_task(page, 1)
+    (vote,) = desk.votes.values()
+    assert [(said["question"], said["choice"]) for said in vote["answers"]] == [(id_, "left")]
+    assert (vote["comment"], vote["device"]["speed"]) == ("fine", 1)
+
+
 def test_tab_goes_from_the_players_through_the_answer_to_the_button(visit):
     page = visit()
     await_open(page)
@@ -381,7 +398,7 @@ def test_tab_goes_from_the_players_through_the_answer_to_the_button(visit):
             page.evaluate("(({ id, name, value, localName }) => id || name || localName)(document.activeElement)")
         )
     assert order[:4] == ["replay", "back", "play", "forward"]
-    assert order[4:] == ["speed", "overall", *["overall:why"] * 4, "summary", "submit", *order[12:]]
+    assert order[4:] == ["speed", "overall:choice", *["overall:why"] * 4, "summary", "submit", *order[12:]]
     outline = page.evaluate(
         "document.querySelector('#submit').focus(), getComputedStyle(document.activeElement).outlineStyle"
     )
@@ -530,7 +547,18 @@ def test_a_small_screen_scrolls_in_one_direction_only(visit, width):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-PAGES = ("consent", "instructions", "done", "screened", "failed", "closed", "problem", "preview")
+PAGES = (
+    "consent",
+    "instructions",
+    "done",
+    "screened",
+    "failed",
+    "closed",
+    "withdrawn",
+    "waiting",
+    "problem",
+    "preview",
+)
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -562,6 +590,14 @@ def test_the_end_hands_in_by_itself_where_the_crowd_wants_a_form(visit):
     page = visit("/show/mturk")
     page.wait_for_url("**/handed-in")
     assert "assignmentId=A1&done=40" in page.content().replace("&amp;", "&")
+
+
+def test_who_waits_is_led_on_by_itself(visit, desk):
+    page = visit("/show/waiting-briefly")
+    assert page.locator("form").count() == 0
+    with page.expect_navigation():
+        pass
+    assert not page.troubles
 
 
 def test_the_end_gives_the_code_and_the_way_back(visit):

@@ -294,6 +294,25 @@ def test_the_oracle_says_of_normalised_copies_what_it_says_of_the_clips(tmp_path
             assert after.score == pytest.approx(before.score, abs=0.1)
 
 
+@pytest.mark.parametrize("preset", ["motif", "emu"])
+def test_the_oracle_answers_the_studys_first_question_once(tmp_path, preset):
+    form, models = NormalForm(frames=8), ("true", "still")
+    study = study_of(tmp_path / "study", 0, form)
+    galleries = {"true": film(tmp_path / "true", "true"), "still": film(tmp_path / "still", "still", "still")}
+    clips = {model: galleries[model].path(ITEMS[0]) for model in models}
+    asked = Comparison("c0", ITEMS[0], "g0", "t", *clips.values(), *models)
+    study = replace(study, design=study.design.model_copy(update={"preset": preset}))
+    question = study.design.asked[0]
+    for _ in range(2):
+        rater = oracle_of(study, BENCHMARK)
+        outcome = judge_both_orders(rater, [asked], store_of(study, rater.name), question=question.id)
+        assert [(said.preferred, said.question) for said in outcome.judgements] == [("true", question.id)] * 2
+        offered = {reason.id for reason in question.reasons}
+        assert all(set(said.reasons) <= offered for said in outcome.judgements)
+        assert bool(outcome.judgements[0].reasons) == (preset == "motif")
+    assert len(store_of(study, "oracle").judgements()) == 2, "the second time nothing is judged anew"
+
+
 @pytest.mark.parametrize("form", [NormalForm(), NormalForm(frames=8, width=256)])
 def test_a_form_that_is_not_the_worlds_is_refused(tmp_path, form):
     with pytest.raises(StudyError, match=r"square clips of 8 frames.*form: \{frames: 8\}"):

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.database import Database
-from motionfocal.study.fieldwork.exclusion import exclude
-from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord
+from motionfocal.study.fieldwork.exclusion import exclude, forget
+from motionfocal.study.fieldwork.records import STUDY_EVENTS, EventRecord, ImpressionRecord, InvitationRecord
 from motionfocal.study.web.app import create_app
 from motionfocal.study.web.ballots import VoteBody
 from motionfocal.study.web.context import ServerSettings
 
-from .study_server import LASTS, open_site, serving, small_study
+from .study_server import LASTS, Visitor, open_site, serving, small_study
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,33 @@ def test_who_is_excluded_gets_no_more_tasks(site):
     visitor = site.at_work()
     task = visitor.task()
     with site.database.write() as session:
-        exclude(session, site.study, visitor.record().id, "asleep", "admin", site.clock())
+        exclude(session, visitor.record().id, "asleep", "admin", site.clock())
     assert task.uid not in visitor.page().text
     assert visitor.send(visitor.body(task.uid)).status_code == 200
     assert site.votes()[-1].state == "void"
+
+
+def test_who_withdraws_is_told_so_and_nothing_more_is_stored(site):
+    code = site.invitation()
+    visitor = Visitor(site, site.client.get(f"/join/{code}", follow_redirects=False).headers["location"])
+    visitor.train()
+    task, name = visitor.task(), visitor.record().name
+    with site.database.write() as session:
+        session.get(InvitationRecord, code).label = "Jane"
+        forget(session, name, site.clock())
+    assert "You have withdrawn" in visitor.page().text
+    answer = visitor.send(visitor.body(task.uid, comment="I am Jane"))
+    assert (answer.status_code, "withdrawn" in answer.json()["error"]) == (409, True)
+    for step, sent in (("events", {"json": [{"kind": "replay"}]}), ("consent", {"data": {"version": "1"}})):
+        assert site.client.post(f"{visitor.base}/{step}", **sent).status_code == 409
+    assert site.client.post(f"{visitor.base}/understood").status_code == 409
+    assert site.client.get(f"/join/{code}").status_code == 403
+    with site.database.read() as session:
+        assert session.get(InvitationRecord, code).label == ""
+        assert [event.kind for event in session.query(EventRecord)] == ["forgotten"]
+    rater = visitor.record()
+    assert (rater.seed, rater.session, code in rater.key) == (0, {}, False)
+    assert all(vote.comment == "" and vote.device == {} for vote in site.votes())
 
 
 def test_the_same_task_stands_after_a_reload_and_on_another_day(site):
@@ -194,7 +217,7 @@ def test_events_are_written_down_and_cannot_pass_for_the_studys_own(site):
     visitor = site.at_work()
     sent = [{"kind": "replay", "impression": visitor.task().uid, "what": {}}, {"kind": "speed", "what": {"speed": 0.5}}]
     assert site.client.post(f"{visitor.base}/events", json=sent).status_code == 204
-    for kind in ("excluded", "failed", "admin: login", "", "x" * 41):
+    for kind in (*STUDY_EVENTS, "admin: login", "", "x" * 41):
         answer = site.client.post(f"{visitor.base}/events", json=[{"kind": kind}])
         assert (answer.status_code, "0.kind" in answer.json()["error"]) == (422, True)
     assert site.client.post(f"{visitor.base}/events", json=[{"kind": "replay"}] * 101).status_code == 422

@@ -28,7 +28,7 @@ from motionfocal.training.checkpoint import checkpoints, load_checkpoint, save_c
 from motionfocal.training.config import load_config
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of
-from motionfocal.training.objective import ClipSeeds, DiffusionObjective
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
 from motionfocal.training.records import figures_of, summands
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
@@ -675,3 +675,8 @@ def test_a_picture_of_a_large_clip_stays_small():
     assert picture.shape == (2 * 400 // 3 + 1, 16 * 600 // 3, 3)
     assert (picture[:134, :200] == clip[0, ::3, ::3]).all()
     assert (picture[:133, -200:] == clip[-1, :399:3, ::3]).all()
+
+
+def test_dropout_draws_from_no_clips_stream():
+    clips = {stable_seed(7, 3, clip) for clip in range(64)}
+    assert len(clips | {dropout_seed(7, 3, process) for process in range(8)}) == 72

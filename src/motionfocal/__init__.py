@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from motionfocal.loss import MotionFocalLoss, StrengthSchedule
-    from motionfocal.motion import LatentSpec, estimate_flow, motion_heatmap, pool_to_latent
+    from motionfocal.motion import (
+        HeatmapSettings,
+        LatentSpec,
+        estimate_flow,
+        heatmap_of,
+        motion_heatmap,
+        pool_to_latent,
+    )
     from motionfocal.video import Clip, read_clip, write_clip
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Clip": "motionfocal.video",
+    "HeatmapSettings": "motionfocal.motion",
     "LatentSpec": "motionfocal.motion",
     "MotionFocalLoss": "motionfocal.loss",
     "StrengthSchedule": "motionfocal.loss",
     "estimate_flow": "motionfocal.motion",
+    "heatmap_of": "motionfocal.motion",
     "motion_heatmap": "motionfocal.motion",
     "pool_to_latent": "motionfocal.motion",
     "read_clip": "motionfocal.video",
@@ -27,11 +36,13 @@ _HOMES = {
 
 __all__ = [
     "Clip",
+    "HeatmapSettings",
     "LatentSpec",
     "MotionFocalLoss",
     "StrengthSchedule",
     "__version__",
     "estimate_flow",
+    "heatmap_of",
     "motion_heatmap",
     "pool_to_latent",
     "read_clip",

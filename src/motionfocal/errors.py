@@ -28,6 +28,9 @@ class UnknownNameError(MotionFocalError, KeyError):
     def __str__(self) -> str:
         return str(self.args[0])
 
+    def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
+        return UnknownNameError, (self.kind, self.name, self.known)
+
 
 class ManifestError(MotionFocalError):
     """A list of clips or prompts is missing a column, a file or a text. The text names the row."""

@@ -9,7 +9,7 @@ and any layout; nothing here knows about models.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -149,18 +149,35 @@ class StrengthSchedule:
 
     over_noise: OverNoise = "constant"
     over_training: OverTraining = "constant"
-    steps: int = 1
-    """Of the whole training."""
+    steps: int | None = None
+    """Of the whole training. Fading needs them."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("over_noise", self.over_noise, get_args(OverNoise)),
+            ("over_training", self.over_training, get_args(OverTraining)),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+        if self.over_training == "fading" and (self.steps is None or self.steps < 1):
+            raise ConfigError(f"steps is {self.steps}; a strength that fades needs the steps of the whole training")
 
     def __call__(self, noise_level: Tensor, step: int) -> Tensor:
         """Each clip's factor on the strength, ``[B]`` in [0, 1]: the ``scale`` of ``MotionFocalLoss``.
 
         Args:
             noise_level: of each clip's timestep, ``[B]`` in [0, 1]. Rising, it is a factor.
-            step: 0 to ``steps`` - 1. Fading, 1 - step / steps is a factor.
+            step: 0 or more. Fading, 1 - step / steps is a factor.
+
+        Raises:
+            ConfigError: the strength fades, and the step is not one of the training's, 0 to ``steps`` - 1.
         """
         factor = noise_level if self.over_noise == "rising" else torch.ones_like(noise_level)
-        return factor * (1 - step / self.steps) if self.over_training == "fading" else factor
+        if self.over_training == "constant" or self.steps is None:
+            return factor
+        if not 0 <= step < self.steps:
+            raise ConfigError(f"step is {step}; the strength fades over the steps 0 to {self.steps - 1}")
+        return factor * (1 - step / self.steps)
 
 
 class _Means(torch.autograd.Function):
@@ -243,6 +260,8 @@ def _check_shapes(
                 f"{name} {tuple(tensor.shape)} does not fit prediction {tuple(prediction.shape)}: it needs the same"
                 " rank and the same lengths, save length 1 on the channel axis"
             )
+    if generated is not None and generated.shape != heat.shape:
+        raise ShapeError(f"generated {tuple(generated.shape)} and heat {tuple(heat.shape)} differ; they need one shape")
 
 
 def _fits(tensor: Tensor, prediction: Tensor) -> bool:
@@ -269,8 +288,8 @@ def _clip_mean(values: Tensor, generated: Tensor | None) -> Tensor:
     return (values * mask).sum(axes, keepdim=True) / mask.sum(axes, keepdim=True)
 
 
-def _stats(squared: Tensor, heat: Tensor, weight: Tensor, generated: Tensor | None) -> LossStats:
-    cells = squared.sum_to_size(heat.shape) / (squared.numel() // heat.numel())  # the channels' mean, once
+def _stats(cells: Tensor, heat: Tensor, weight: Tensor, generated: Tensor | None) -> LossStats:
+    """What the loss saw; ``cells`` is each cell's squared error, shaped like ``heat``."""
     moving = (heat > MOVING).float()
     counted = moving if generated is None else moving * generated.float()
     moving_loss = (cells * counted).sum() / counted.sum()

@@ -12,7 +12,7 @@ from motionfocal.benchmarks import load_benchmark
 from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.cli.options import parse_size
 from motionfocal.errors import ConfigError
-from motionfocal.generation.asked import benchmark_of, remember_benchmark
+from motionfocal.generation.asked import benchmark_of, remember_alike, remember_benchmark
 from motionfocal.generation.checking import Checked, check_gallery, compare
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.importing import import_videos
@@ -59,6 +59,7 @@ def run_normalize(gallery: Path, out: Path, size: str, frames: int, fps: float, 
     with progress_bar() as progress:
         task = progress.add_task(f"normalize {source.model}", total=len(source.rows()), note="")
         result = normalize(source, out, form, progress=lambda: progress.advance(task))
+    remember_alike(out, gallery)
     there = result.clips - result.added
     console.print(f"{result.clips} clips of {source.model} in {out}: {result.added} written, {there} there before")
     faster = [speed for speed in result.speeds.values() if abs(speed - 1) > 0.01]

@@ -37,6 +37,7 @@ def run(
     items = narrowed(whole, ids=ids, scenarios=scenarios, tags=tags).items[:limit]
     if not getattr(animator, "takes_text", True):
         console.print(f"{animator.name} takes no text: items of one picture differ by their noise alone")
+    remember_benchmark(out, benchmark)
     with progress_bar() as progress:
         mine = sum(part.holds(item.id) for item in items)
         task = progress.add_task(f"animating {whole.name}", total=mine, note="")
@@ -51,7 +52,6 @@ def run(
             engine=engine,
             progress=partial(progress.advance, task),
         )
-    remember_benchmark(out, benchmark)
     console.print(f"{len(made.gallery.rows())} clips in {out}", highlight=False, soft_wrap=True)
     if made.failed:
         console.print("the same command tries again what failed, and keeps the rest")

@@ -50,7 +50,7 @@ def run(
     shard: str | None = None,
     engine: Engine = HERE,
 ) -> None:
-    """Measure what the results lack and print the table; the exit code is 1 when a clip could not be measured."""
+    """Measure what the results lack and print the table; the exit code is 1 when something could not be measured."""
     if out.suffix != ".json":
         raise ConfigError(f"--out {out}: results are JSON; end the name in .json")
     opened = [Gallery.open(folder) for folder in galleries]
@@ -69,10 +69,16 @@ def run(
         _conclude(jobs, store, failures, out)
     else:
         console.print(f"part {part} is measured; the same command without --shard, after all parts, writes {out}")
-    list_failures("clips", [f"{failure.model}, {failure.id}: {failure.reason}" for failure in failures])
+    list_failures("clips", [_told(failure) for failure in failures if not failure.metric])
+    list_failures("values", [_told(failure) for failure in failures if failure.metric])
     list_failures("metrics", unavailable)
     if failures or unavailable:
         raise SystemExit(1)
+
+
+def _told(failure: Failure) -> str:
+    """A line about what could not be measured."""
+    return f"{', '.join(filter(None, (failure.model, failure.id, failure.metric)))}: {failure.reason}"
 
 
 def available(metrics: Sequence[Metric]) -> tuple[list[Metric], list[str]]:
@@ -95,7 +101,7 @@ def available(metrics: Sequence[Metric]) -> tuple[list[Metric], list[str]]:
 
 def _conclude(jobs: Sequence[Job], store: SampleStore, failures: Sequence[Failure], out: Path) -> None:
     """Write the results and print what they say."""
-    rows = rows_of(jobs, store, failures)
+    rows = rows_of(jobs, store)
     findings = findings_of(rows)
     outputs = {output.name: output for job in jobs for metric in job.metrics for output in metric.outputs}
     report = write_results(out, rows, findings, list(outputs.values()), _versions(), failures)

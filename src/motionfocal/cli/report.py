@@ -6,7 +6,7 @@ from pathlib import Path
 from motionfocal.benchmarks import Benchmark
 from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.cli.judge import failures_of
-from motionfocal.errors import ConfigError, GalleryError
+from motionfocal.errors import ConfigError, GalleryError, ManifestError, UnavailableError
 from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery, index_files
 from motionfocal.generation.origin import load_origin
@@ -80,9 +80,11 @@ def _galleries(
 
 
 def _benchmark(galleries: Sequence[Gallery], named: str | None) -> Benchmark | None:
-    """The benchmark that is named, or that the galleries remember; a page can do without."""
-    try:
+    """The benchmark that is named, or that the galleries remember if it can be had; a page can do without."""
+    if named is not None:
         return benchmark_of(galleries, named)
-    except GalleryError as error:
+    try:
+        return benchmark_of(galleries)
+    except (GalleryError, ManifestError, UnavailableError) as error:
         console.print(f"no pictures, scenarios and tags on the page: {error}", soft_wrap=True, markup=False)
         return None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from rich.progress import TaskID
 from rich.table import Table
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from motionfocal.cli.console import console, progress_bar
 from motionfocal.errors import ConfigError, StudyError
@@ -21,9 +23,10 @@ from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.study.analysis.export import write_checks, write_codebook, write_votes
 from motionfocal.study.crowds import mturk
 from motionfocal.study.design import load_design
-from motionfocal.study.fieldwork.database import Database
+from motionfocal.study.fieldwork.database import Database, sqlite_file
 from motionfocal.study.fieldwork.exclusion import forget
 from motionfocal.study.fieldwork.monitor import overview
+from motionfocal.study.fieldwork.outcome import PAID, has_ended, outcome_of
 from motionfocal.study.fieldwork.overview import Overview
 from motionfocal.study.fieldwork.people import invite
 from motionfocal.study.fieldwork.records import EventRecord, RaterRecord
@@ -32,7 +35,7 @@ from motionfocal.study.plan import DATABASE, Study
 from motionfocal.study.raters.comparisons import machine_judgements
 from motionfocal.study.web.admin_auth import set_password
 from motionfocal.study.web.context import ServerSettings
-from motionfocal.video.files import replace_text
+from motionfocal.video.files import replace_text, replacing
 
 
 @contextmanager
@@ -107,11 +110,11 @@ def run_password(folder: Path, password: str) -> None:
     console.print(f"{folder}: the admin pages have a new password; start the server again")
 
 
-def run_invite(folder: Path, count: int, url: str | None, where: str, days: float | None, label: str) -> None:
+def run_invite(folder: Path, count: int, url: str | None, where: str, days: float, label: str) -> None:
     """Print new links, one a line."""
     now = time.time()
     with opened(folder, url) as (_, database), database.write() as session:
-        expires = None if days is None else now + 86_400 * days
+        expires = now + 86_400 * days if days else None
         for made in invite(session, count, now, expires=expires, label=label):
             print(f"{where.rstrip('/')}/join/{made.code}")  # noqa: T201 - plain, for a mail or a file
 
@@ -124,20 +127,28 @@ def run_mturk(folder: Path, count: int, where: str, batch: int, *, production: b
 
 
 def run_approve(folder: Path, url: str | None, *, production: bool) -> None:
-    """Pay who has finished, and list who waits for a decision."""
+    """Pay who did all that there was to do, and list with their ends those who wait for a decision."""
     with opened(folder, url) as (study, database), database.read() as session:
-        finished = session.scalars(
-            select(RaterRecord).where(
-                RaterRecord.source == "mturk", RaterRecord.state == "finished", RaterRecord.excluded == ""
-            )
-        )
-        assignments = {rater.session["assignmentId"] for rater in finished}
+        ends = _ends(session, study)
     client = mturk.connect(sandbox=not production)
     for hit in mturk.hits(client, study):
-        paid, waiting = mturk.approve(client, hit, assignments)
+        paid, waiting = mturk.approve(client, hit, {id_ for id_, end in ends.items() if end in PAID})
         console.print(f"HIT {hit.id}: {len(paid)} assignments approved, {len(waiting)} wait for your decision")
         for assignment in waiting:
-            console.print(f"  {assignment}", highlight=False)
+            console.print(f"  {assignment}  {ends.get(assignment, 'of nobody in this study')}", highlight=False)
+
+
+def _ends(session: Session, study: Study) -> dict[str, str]:
+    """How each assignment on Mechanical Turk ended, by its id; of one that has not, where its worker stands.
+
+    Anybody can come with the id of another's assignment: one that deserves its pay keeps that end.
+    """
+    ends: dict[str, str] = {}
+    for rater in session.scalars(select(RaterRecord).where(RaterRecord.source == "mturk")).all():
+        id_ = rater.session.get("assignmentId", "")  # it is gone with those who withdrew
+        if id_ and ends.get(id_) not in PAID:
+            ends[id_] = outcome_of(session, study, rater) if has_ended(rater) else rater.state
+    return ends
 
 
 def run_status(folder: Path, url: str | None) -> None:
@@ -190,17 +201,21 @@ def run_export(folder: Path, out: Path, url: str | None) -> None:
     console.print(f"{out}: {counted} votes that count, {len(votes) - counted} that do not, {len(checks)} checks")
 
 
-def run_backup(folder: Path, out: Path) -> None:
+def run_backup(folder: Path, out: Path, url: str | None) -> None:
     """Copy the SQLite file, consistent although it may be written to."""
-    source = Study.open(folder).folder / DATABASE
-    if not source.is_file():
-        raise StudyError(f"{source}: no SQLite database here; for PostgreSQL use pg_dump")
+    study = Study.open(folder)
+    source = sqlite_file(url or study.database)
     if out.exists():
         raise StudyError(f"{out}: is there already; give a new file")
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(out)) as copy:
-        original.backup(copy)
+    try:
+        with replacing(out) as new, closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(new)) as copy:
+            original.backup(copy)
+            (answers,) = copy.execute("SELECT count(*) FROM votes").fetchone()
+    except sqlite3.Error as error:
+        raise StudyError(f"{source}: cannot be copied to {out}: {error}") from error
     console.print(
-        f"{out}: the votes; to restore a study, put it back as {DATABASE} beside all else that is in {folder}"
+        f"{out}: {answers} answers to tasks; to restore a study, put it back as {DATABASE} beside all else that is in"
+        f" {folder}"
     )
 
 
@@ -235,6 +250,11 @@ def _print_status(study: Study, found: Overview) -> None:
     states = [f"{count} {state.replace('_', ' ')}" for state, count in counts if count]
     states += [f"{found.screening.excluded} excluded"] if found.screening.excluded else []
     console.print(f"people: {', '.join(states) or 'none yet'}; {found.needed} more are needed")
+    for asked in found.questions:
+        if asked.agreement and not math.isnan(asked.agreement.percent.estimate):
+            on = f" on {asked.id}" if len(found.questions) > 1 else ""
+            agreed, ac1 = shown_share(asked.agreement.percent), asked.agreement.ac1.estimate
+            console.print(f"agreement{on}: two raters of a pair agree in {agreed}, AC1 {ac1:.2f}", highlight=False)
     for check in found.checks:
         graded = f"{check.passed} passed, {check.failed} failed" if check.passed + check.failed else "not graded"
         console.print(f"check {check.kind}: {graded}")

@@ -112,7 +112,7 @@ def invite(
     count: Annotated[int, typer.Argument(min=1, help="Links, each for one rater; on MTurk, assignments.")],
     database: Database = None,
     url: Annotated[str, typer.Option(help="Where the study is served.")] = "http://127.0.0.1:8000",
-    days: Annotated[float | None, typer.Option(min=0, help="The links work for so long; unset, for ever.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="The links work for so many days; 0 for ever.")] = 0,
     label: Annotated[str, typer.Option(help="A note that the admin page shows.")] = "",
     mturk: Annotated[bool, typer.Option("--mturk", help="Put up a HIT on Mechanical Turk's sandbox instead.")] = False,
     production: Annotated[
@@ -140,7 +140,7 @@ def approve(
         bool, typer.Option("--production", help="The real site, which pays; else the sandbox.")
     ] = False,
 ) -> None:
-    """Pay the assignments on Mechanical Turk whose workers have finished the study; the others are listed for you.
+    """Pay the assignments on Mechanical Turk whose workers did all that there was for them; the others are listed.
 
     What was paid is not paid again, however often you run this.
     """
@@ -229,11 +229,13 @@ def simulate(
 
 
 @study_app.command()
-def backup(study: Folder, out: Annotated[Path, typer.Option("--out", "-o", help="A new file.")]) -> None:
+def backup(
+    study: Folder, out: Annotated[Path, typer.Option("--out", "-o", help="A new file.")], database: Database = None
+) -> None:
     """Copy the SQLite database of a study, also while it is served. (For PostgreSQL: pg_dump.)"""
     from motionfocal.cli.study import run_backup
 
-    run_backup(study, out)
+    run_backup(study, out, database)
 
 
 @study_app.command()

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import ClipSource, Example
+from motionfocal.engine import Raised, as_it_is, kept, raised
 from motionfocal.models.protocol import Tensors, VideoModel
 from motionfocal.motion import LatentSpec, pool_to_latent
 from motionfocal.motion.heatmap import HeatmapSettings, motion_of
@@ -167,13 +168,16 @@ def _stack(examples: Sequence[Tensors]) -> Tensors:
     return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
 
 
-class _Parts(Dataset[ClipBatch | EncodedBatch]):
+class _Parts(Dataset[ClipBatch | EncodedBatch | Raised]):
     """Parts by (step, part)."""
 
     def __init__(self, source: BatchSource, split: Split) -> None:
         self._source, self._split = source, split
 
-    def __getitem__(self, place: tuple[int, int]) -> ClipBatch | EncodedBatch:
+    def __getitem__(self, place: tuple[int, int]) -> ClipBatch | EncodedBatch | Raised:
+        return kept(self._load, place)
+
+    def _load(self, place: tuple[int, int]) -> ClipBatch | EncodedBatch:
         step, part = place
         return self._source.load(step, self._split.batch_size, self._split.clips(part))
 
@@ -193,12 +197,9 @@ class _Places(Sampler[tuple[int, int]]):
 
 def load_parts(
     source: BatchSource, split: Split, steps: range, parts: range, workers: int
-) -> DataLoader[ClipBatch | EncodedBatch]:
-    """Iterate over the parts of the steps, made ahead by ``workers`` processes (0: none)."""
-    return DataLoader(
-        _Parts(source, split), batch_size=None, sampler=_Places(steps, parts), num_workers=workers, collate_fn=_as_it_is
+) -> Iterator[ClipBatch | EncodedBatch]:
+    """The parts of the steps, made ahead by ``workers`` processes (0: none). Raises what the source raises."""
+    loader = DataLoader(
+        _Parts(source, split), batch_size=None, sampler=_Places(steps, parts), num_workers=workers, collate_fn=as_it_is
     )
-
-
-def _as_it_is(batch: ClipBatch | Sequence[ClipBatch]) -> ClipBatch | Sequence[ClipBatch]:
-    return batch
+    return map(raised, loader)

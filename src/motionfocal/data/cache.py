@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -141,14 +141,14 @@ class Stock:
     """What a cache must hold, against what it holds.
 
     ``windows`` are all that the clips offer, ``there`` the entries of each kind that exist. ``unknown`` clips were
-    never looked at, ``rejected`` ones cannot be used, and ``failed`` says of latents why they could not be made.
+    never looked at, ``rejected`` ones cannot be used, and ``failed`` says of windows why they could not be prepared.
     """
 
     spec: CacheSpec
     windows: list[CachedWindow]
     unknown: list[Caption]
     rejected: list[Rejected]
-    failed: dict[str, str]
+    failed: dict[Keys, str]
     there: dict[Kind, set[str]]
 
     def needed(self, kind: Kind) -> set[str]:
@@ -165,9 +165,9 @@ class Stock:
         return not any(self.lacks(window, kind) for kind in KINDS)
 
     def failure(self, window: CachedWindow) -> Rejected | None:
-        """Why a window's latents could not be made, as far as that is known."""
-        reason = self.failed.get(window.keys.latents)
-        return Rejected(window.caption.video.path, reason) if reason and self.lacks(window, "latents") else None
+        """Why an entry that a window lacks could not be made, as far as that is known."""
+        reason = self.failed.get(window.keys)
+        return Rejected(window.caption.video.path, reason) if reason and not self.is_complete(window) else None
 
 
 def take_stock(spec: CacheSpec, captions: Sequence[Caption], files: Mapping[Stamp, FileFacts | str]) -> Stock:
@@ -175,13 +175,15 @@ def take_stock(spec: CacheSpec, captions: Sequence[Caption], files: Mapping[Stam
 
     Raises:
         ShapeError: a bucket does not fit the model's latent grid.
+        ConfigError: the settings name no cache.
+        DamagedFileError: a line of the index is damaged.
     """
     data = spec.data
     for length in data.sampling.lengths:
         for size in data.sampling.sizes:
             spec.latent.grid(length, *size)
     folder = spec.folder
-    failed = {str(row["latents"]): str(row["rejected"]) for row in folder.clips() if "rejected" in row}
+    failed = {Keys(**cast("Any", row["keys"])): str(row["rejected"]) for row in folder.clips() if "rejected" in row}
     stock = Stock(spec, [], [], [], failed, {kind: folder.keys(kind) for kind in KINDS})
     for caption in captions:
         try:
@@ -224,6 +226,7 @@ class CacheSource:
         Raises:
             CheckpointError: the cache lacks something that the settings ask for.
             ManifestError: the table or the shards are wrong, or not a single clip can be used.
+            ShapeError, ConfigError, DamagedFileError: see ``take_stock``.
         """
         self._spec, self._folder = spec, spec.folder
         captions = spec.captions()

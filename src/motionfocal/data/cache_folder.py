@@ -55,20 +55,28 @@ class _NoVideo(BaseModel):
     rejected: str
 
 
+class _Keys(BaseModel):
+    latents: str
+    texts: str
+    heatmaps: str
+
+
 class _Made(BaseModel):
     id: str
     n: int
+    text: str
+    fps: float
+    keys: _Keys
 
 
 class _Failed(BaseModel):
-    latents: str
+    keys: _Keys
     rejected: str
 
 
 _ROUNDED = TypeAdapter(dict[str, str])
-_FILE: TypeAdapter[object] = TypeAdapter(_NoVideo | _Video)
-_WINDOW: TypeAdapter[object] = TypeAdapter(_Failed | _Made)
-"""What is read of an entry's metadata, and of the rows of ``files.jsonl`` and ``clips.jsonl``."""
+_ROWS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {"files": (_Video, _NoVideo), "clips": (_Made, _Failed)}
+"""What is read of an entry's metadata, and of the rows of ``files.jsonl`` and ``clips.jsonl``, good and rejected."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +123,34 @@ class CacheFolder:
             ) from error
 
     def files(self) -> dict[Stamp, FileFacts | str]:
-        """Every file that was ever looked at; of one that is no video, why."""
-        return {_stamp(row): _facts(row) for row in self._rows("files", _FILE)}
+        """Every file that was ever looked at; of one that is no video, why.
+
+        What one process could not read, another may have read since: facts outweigh a rejection in any of the lists.
+
+        Raises:
+            DamagedFileError: a line cannot be read.
+        """
+        found: dict[Stamp, FileFacts | str] = {}
+        for row in self._rows("files"):
+            stamp, facts = _stamp(row), _facts(row)
+            if isinstance(facts, FileFacts) or not isinstance(found.get(stamp), FileFacts):
+                found[stamp] = facts
+        return found
 
     def clips(self) -> Iterator[Row]:
-        """Rows of the index: windows with what their entries are made of, and windows that failed (``rejected``)."""
-        return self._rows("clips", _WINDOW)
+        """Rows of the index: windows with what their entries are made of, and windows that failed (``rejected``).
 
-    def _rows(self, name: str, form: TypeAdapter[object]) -> Iterator[Row]:
+        Raises:
+            DamagedFileError: a line cannot be read.
+        """
+        return self._rows("clips")
+
+    def _rows(self, name: str) -> Iterator[Row]:
         """The rows of all shards' files, each of which has what is read of it."""
         for path in sorted(self.root.glob(f"{name}*.jsonl")):
             for number, row in enumerate(read_jsonl(path), 1):
                 try:
-                    form.validate_python(row)
+                    _ROWS[name]["rejected" in row].model_validate(row)
                 except ValidationError as error:
                     raise DamagedFileError(
                         f"{path}, line {number}: not a row of a cache; delete it and run 'motionfocal prepare' again"

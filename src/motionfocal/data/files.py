@@ -62,16 +62,22 @@ class VideoFile:
     def opened(self) -> Iterator[Path]:
         """A file to read the clip from; of a member, a copy for as long as the block lasts.
 
-        A MediaError from inside the block names the member, not the copy.
+        A MediaError from inside the block names the member, not the copy. Raises MediaError when it cannot be copied.
         """
         if not self.member:
             yield self.path
             return
         with TemporaryDirectory(prefix="motionfocal-") as folder:
-            copy = Path(folder) / Path(self.member).name
-            with self.path.open("rb") as shard:
-                shard.seek(self.offset)
-                copy.write_bytes(shard.read(self.size))
+            copy = Path(folder) / f"clip{Path(self.member).suffix}"
+            try:
+                with self.path.open("rb") as shard:
+                    shard.seek(self.offset)
+                    copy.write_bytes(shard.read(self.size))
+            except OSError as error:
+                raise MediaError(
+                    f"{self}: cannot be copied to {folder} ({error.strerror}); see that the shard is there, and that"
+                    " the temporary folder has room"
+                ) from error
             try:
                 yield copy
             except MediaError as error:
@@ -118,7 +124,7 @@ def find_shards(patterns: Sequence[Path]) -> list[Path]:
     """The tar files of paths, globs and ranges such as ``shard-{0000..0012}.tar``, in this order.
 
     Raises:
-        ManifestError: a glob finds nothing, or a shard comes twice.
+        ManifestError: a glob finds nothing, a shard comes twice, or a range runs backwards.
     """
     found: list[Path] = []
     for name in (name for pattern in patterns for name in _ranged(str(pattern))):
@@ -141,5 +147,7 @@ def _ranged(pattern: str) -> Iterator[str]:
         yield pattern
         return
     first, last = place[1], place[2]
+    if int(first) > int(last):
+        raise ManifestError(f"{pattern}: the range {place[0]} runs backwards; write the smaller number first")
     for number in range(int(first), int(last) + 1):
         yield from _ranged(f"{pattern[: place.start()]}{number:0{len(first)}d}{pattern[place.end() :]}")

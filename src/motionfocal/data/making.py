@@ -85,7 +85,7 @@ class Made:
 
 
 class Maker:
-    """Encodes and writes what was read; for a window that could not be read it does nothing, for its texts neither."""
+    """Encodes and writes what was read. A window that could not be read gets no entries, not even for its texts."""
 
     def __init__(self, spec: CacheSpec, load: Callable[[], VideoModel], entries: EntryWriter) -> None:
         self._spec, self._load, self._entries = spec, load, entries

@@ -5,7 +5,7 @@ A data set is a folder of clips with a table (CSV or JSONL), the same with the t
 shards in webdataset's layout.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,8 +13,8 @@ from pathlib import Path
 from motionfocal.data.files import VideoFile, find_shards, members
 from motionfocal.errors import ManifestError
 from motionfocal.reading import is_there, read_text
-from motionfocal.tables import as_object, first_of, read_table, text_of
-from motionfocal.video.files import VIDEO_SUFFIXES
+from motionfocal.tables import Row, as_object, first_of, read_table, text_of
+from motionfocal.video.files import VIDEO_SUFFIXES, item_of
 
 FILE_COLUMNS = ("file_name", "video", "file")
 PROMPTS, VIDEOS = "prompts.txt", "videos.txt"
@@ -86,16 +86,21 @@ def _of_table(table: Path, folder: Path) -> Iterator[Caption]:
     if table.suffix == ".txt":
         yield from _of_lines(table, folder)
         return
-    by_item = _ById(folder)
-    for number, row in read_table(table):
-        where = f"{table}, row {number}"
+    rows = [(f"{table}, row {number}", row) for number, row in read_table(table)]
+    by_item = _ById(folder, {_id(row, where) for where, row in rows})
+    for where, row in rows:
         text = text_of(row, where)
         if name := first_of(row, FILE_COLUMNS, where):
             yield _named(name, folder, text, where)
-        elif item := first_of(row, ("id",), where):
+        elif item := _id(row, where):
             yield from (Caption(path.stem, VideoFile(path), text) for path in by_item.clips(item))
         else:
             raise ManifestError(f"{where}: names no clip; expected a column {', '.join(FILE_COLUMNS)} or id")
+
+
+def _id(row: Row, where: str) -> str:
+    """The id by which a row names its clips; "" for one that names a file."""
+    return "" if first_of(row, FILE_COLUMNS, where) else first_of(row, ("id",), where)
 
 
 def _named(name: str, folder: Path, text: str, where: str) -> Caption:
@@ -111,8 +116,8 @@ class _ById:
     Rows may lack a clip: a benchmark's table is longer than one model's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, ids: Container[str]) -> None:
+        self._folder, self._ids = folder, ids
         self._clips: dict[str, list[Path]] | None = None
 
     def clips(self, item: str) -> list[Path]:
@@ -127,9 +132,8 @@ class _ById:
             first, *others = group
             if others:
                 raise ManifestError(f"{first} and {others[0]}: two clips of one id; rename or remove one")
-            item, _, seed = stem.rpartition("_")
-            for name in (stem, item) if seed.isdigit() and item else (stem,):
-                clips.setdefault(name, []).append(first)
+            if named := item_of(stem, self._ids):
+                clips.setdefault(named[0], []).append(first)
         return clips
 
 
@@ -159,6 +163,7 @@ def _of_shard(shard: Path) -> Iterator[Caption]:
     """The clips of a tar shard: ``key.mp4`` with its text in ``key.txt`` or, failing that, in ``key.json``."""
     texts: dict[str, dict[str, str]] = {}
     clips: dict[str, VideoFile] = {}
+    dotted: dict[str, VideoFile] = {}
     for member in members(shard, with_text=("txt", "json")):
         if member.text is not None:
             texts.setdefault(member.key, {})[member.ending] = member.text
@@ -166,6 +171,13 @@ def _of_shard(shard: Path) -> Iterator[Caption]:
             if member.key in clips:
                 raise ManifestError(f"{clips[member.key]} and {member.file.member}: two clips of one key")
             clips[member.key] = member.file
+        elif Path(member.ending).suffix in VIDEO_SUFFIXES:
+            dotted[member.key] = member.file
+    if left := [key for key in dotted if key not in clips]:
+        raise ManifestError(
+            f"{dotted[left[0]]}: a clip's key ends at the first dot of its name, and there is no clip {left[0]};"
+            " rename it without dots"
+        )
     if alone := [key for key, found in texts.items() if "txt" in found and key not in clips]:
         raise ManifestError(f"{shard}: {len(alone)} texts have no clip beside them, the first is {alone[0]}.txt")
     for key, file in clips.items():

@@ -54,6 +54,8 @@ def prepare(
         ManifestError: the table or the shards are wrong.
         ShapeError: a bucket does not fit the model's latent grid, or the model's latents do not have it.
         CheckpointError: the cache cannot be written.
+        DamagedFileError: a line of its lists is damaged.
+        MediaError: the text encoder gives numbers that are not finite for the empty text, which every cache needs.
     """
     started = time.perf_counter()
     captions, files = spec.captions(shard), spec.folder.files()
@@ -119,7 +121,7 @@ def _tasks(stock: Stock, windows: Sequence[CachedWindow]) -> list[Task]:
 
 
 class _Run:
-    """One call of ``prepare``: keeps the lists, and count."""
+    """One call of ``prepare``: keeps the lists and the counts."""
 
     def __init__(self, stock: Stock, writer: CacheWriter, maker: Maker) -> None:
         self._spec, self._stock, self._writer, self._maker = stock.spec, stock, writer, maker
@@ -169,8 +171,8 @@ class _Run:
 
     def _reject(self, window: CachedWindow, reason: str) -> None:
         self._rejected.append(Rejected(window.caption.video.path, reason))
-        if self._stock.failed.get(window.keys.latents) != reason:
-            row = {"id": window.caption.id, "n": window.n, "latents": window.keys.latents, "rejected": reason}
+        if self._stock.failed.get(window.keys) != reason:
+            row = {"id": window.caption.id, "n": window.n, "keys": window.keys._asdict(), "rejected": reason}
             self._writer.add_clip(row)
 
     def _row(self, window: CachedWindow, figures: Mapping[str, float]) -> Row:

@@ -21,4 +21,4 @@ def require_fitting(name: EngineName, workers: int | None, address: str | None) 
     if name == "ray" and workers is not None:
         raise ConfigError("the engine ray has as many workers as its cluster has cores; leave their number out")
     if name == "local" and address is not None:
-        raise ConfigError(f"--address {address}: this is of a Ray cluster; give --engine ray with it")
+        raise ConfigError(f"--address {address}: is the address of a Ray cluster; add --engine ray")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from motionfocal.engine.work import Stages, as_it_is
+from motionfocal.engine.work import Raised, Stages, as_it_is, kept, raised
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,18 +20,18 @@ class Local:
         """See ``Engine``; a worker that dies ends it."""
         if isinstance(work, Stages):
             return map(work.second, self.map(work.first, items))
+        workers = min(self.workers, len(items))
+        if not workers:
+            return map(work, items)
         import cv2
         from torch.utils.data import DataLoader
 
         results: Any = _Mapped(work, items)  # torch's Dataset, without its class
-        workers = min(self.workers, len(items))
         loader = DataLoader(results, batch_size=None, num_workers=workers, collate_fn=as_it_is)
-        if not workers:
-            return iter(loader)
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # a fork of a process whose OpenCV has threads hangs when it asks for others
         try:
-            return iter(loader)
+            return map(raised, iter(loader))
         finally:
             cv2.setNumThreads(threads)
 
@@ -45,8 +45,8 @@ class _Mapped(Generic[T, R]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, index: int) -> R:
-        return self._work(self._items[index])
+    def __getitem__(self, index: int) -> R | Raised:
+        return kept(self._work, self._items[index])
 
 
 HERE = Local()

@@ -4,9 +4,33 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from motionfocal.errors import MotionFocalError
+
 T = TypeVar("T")
 M = TypeVar("M")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """In place of a result: the error that the work raised. Torch would bring the text of its traceback instead."""
+
+    error: MotionFocalError
+
+
+def kept(work: Callable[[T], R], item: T) -> R | Raised:
+    """What ``work`` gives of an item, or the error that it raised, to be raised in another process."""
+    try:
+        return work(item)
+    except MotionFocalError as error:
+        return Raised(error)
+
+
+def raised(result: R | Raised) -> R:
+    """The result; raises the error that is in its place."""
+    if isinstance(result, Raised):
+        raise result.error
+    return result
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """Which benchmark a gallery is on: kept beside its clips, so that nobody has to say it again."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from motionfocal.benchmarks import Benchmark, load_benchmark
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
-from motionfocal.generation.origin import has_origin, load_origin
+from motionfocal.generation.origin import has_origin, load_origin, save_origin
 from motionfocal.generation.world import world_items
 from motionfocal.reading import read_json
-from motionfocal.video.files import replacing
+from motionfocal.video.files import replace_text
 
 _FILE = "benchmark.json"
 
@@ -18,8 +19,21 @@ _FILE = "benchmark.json"
 def remember_benchmark(gallery: Path, source: str) -> None:
     """Write down what a gallery is on: a benchmark's name, or its folder, which is kept as an absolute path."""
     kept = str(Path(source).absolute()) if Path(source).is_dir() else source
-    with replacing(gallery / _FILE) as partial:
-        partial.write_text(json.dumps({"benchmark": kept}) + "\n")
+    replace_text(gallery / _FILE, json.dumps({"benchmark": kept}) + "\n")
+
+
+def remember_alike(gallery: Path, other: Path) -> None:
+    """Let a gallery remember what another one does: its benchmark, and the world and run that it came from.
+
+    Raises:
+        GalleryError: what the other remembers cannot be read.
+    """
+    if has_origin(other):
+        origin = load_origin(other)
+        run = origin.run and Path(os.path.relpath(other / origin.run, gallery))
+        save_origin(gallery, origin.model_copy(update={"run": run}))
+    if (source := _remembered(other)) is not None:
+        remember_benchmark(gallery, source)
 
 
 def benchmark_of(galleries: Sequence[Gallery], source: str | None = None) -> Benchmark:

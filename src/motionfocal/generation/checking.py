@@ -1,12 +1,12 @@
 """Whether galleries are whole, fit a benchmark, and can be compared with one another."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from motionfocal.benchmarks import Benchmark, BenchmarkItem
-from motionfocal.errors import GalleryError, MediaError
+from motionfocal.benchmarks import Benchmark
+from motionfocal.errors import GalleryError, MediaError, UnknownNameError
 from motionfocal.generation.gallery import INDEX, GalleryRow, index_files, read_rows
 from motionfocal.generation.measure import Form, form_of
 from motionfocal.video import content_of
@@ -48,8 +48,7 @@ def check_gallery(
     if len(result.models) > 1:
         result.problems.append(f"holds clips of several models: {', '.join(result.models)}")
     result.problems += [f"{row.id}: named twice, {first[row.id].file} and {row.file}" for row in _second(rows, first)]
-    known = {item.id: item for item in benchmark.items}
-    result.problems += [problem for row in first.values() for problem in _against(known, benchmark.name, row)]
+    result.problems += [problem for row in first.values() for problem in mismatches(row, benchmark)]
     result.problems += [f"{path}: no row names this video" for path in _unnamed(folder, rows)]
     total(len(first))
     for row in first.values():
@@ -72,13 +71,14 @@ def _second(rows: Sequence[GalleryRow], first: dict[str, GalleryRow]) -> Iterabl
     return (row for row in rows if row != first[row.id])
 
 
-def _against(known: Mapping[str, BenchmarkItem], benchmark: str, row: GalleryRow) -> list[str]:
-    """Whether a row asks what the benchmark asks."""
-    if row.id not in known:
-        return [f"{row.id}: no item of {benchmark}"]
-    item = known[row.id]
+def mismatches(row: GalleryRow, benchmark: Benchmark) -> list[str]:
+    """In what a row does not ask what the benchmark asks; empty where it does."""
+    try:
+        item = benchmark.item(row.id)
+    except UnknownNameError:
+        return [f"{row.id}: no item of {benchmark.name}"]
     return [
-        f"{row.id}: its {what} is {has!r}, and {should!r} in {benchmark}"
+        f"{row.id}: its {what} is {has!r}, and {should!r} in {benchmark.name}"
         for what, has, should in (("text", row.text, item.text), ("image", row.image, item.image))
         if has != should
     ]

@@ -18,7 +18,8 @@ class GalleryRow:
 
     ``steps`` and ``seed`` are None where nobody knows them, as of clips that were made elsewhere; ``settings`` is a
     hash of all that decided the clip besides its item, "" where unknown. ``content`` is the SHA-256 of the file, and
-    ``salt`` went into its name where names must not tell the model; both are "" where nobody wrote them down.
+    ``salt`` went into its name where names must not tell the model; ``picture`` is the SHA-256 of the picture that was
+    animated. All three are "" where nobody wrote them down.
     """
 
     id: str
@@ -34,6 +35,7 @@ class GalleryRow:
     settings: str = ""
     content: str = ""
     salt: str = ""
+    picture: str = ""
 
 
 _ROW = TypeAdapter(GalleryRow)

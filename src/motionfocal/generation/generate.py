@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.engine import HERE, Engine, Lost, Stages, as_it_is
-from motionfocal.errors import GalleryError
+from motionfocal.errors import GalleryError, MediaError
 from motionfocal.generation.animator import Animator, Failed, Made
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, index_files, read_rows
 from motionfocal.jsonl import append_jsonl, rewrite_jsonl
@@ -45,11 +45,12 @@ def generate(
     """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is there.
 
     ``name`` is what the gallery calls the model (None: the animator's own name). Clips made with other settings,
-    weights or text, under another name or from another seed are made anew. ``known`` are the ids of the whole benchmark
-    where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a ``shard``, its
-    own items are animated, and listed in an index of its own: several machines may share the folder. ``upscale``
-    repeats pixels in the written file, which small worlds need to survive chroma subsampling. The ``engine`` animates,
-    and this process writes the gallery. ``progress`` is told how many items are done, first of those that were there.
+    weights, text or picture, under another name or from another seed are made anew. ``known`` are the ids of the whole
+    benchmark where ``items`` are a part of it: what is there of the others stays (None: there are no others). Of a
+    ``shard``, its own items are animated, and listed in an index of its own: several machines may share the folder.
+    ``upscale`` repeats pixels in the written file, which small worlds need to survive chroma subsampling. The
+    ``engine`` animates, and this process writes the gallery. ``progress`` is told how many items are done, first of
+    those that were there.
 
     Raises:
         UnavailableError: see ``Animator``.
@@ -144,7 +145,22 @@ def _row(animator: Animator, item: BenchmarkItem, film: _Film, model: str, made_
         seed=film.seed,
         settings=made_by,
         content=hashlib.sha256(film.video).hexdigest(),
+        picture=_picture(item),
     )
+
+
+def _picture(item: BenchmarkItem) -> str:
+    """The hash of an item's picture, "" where that cannot be read: who needs it says so."""
+    try:
+        return item.content
+    except MediaError:
+        return ""
+
+
+def _answers(row: GalleryRow, item: BenchmarkItem) -> bool:
+    """Whether a clip was made from an item's text and picture; a hash that nobody knows is that of any picture."""
+    pictures = {row.picture, _picture(item)}
+    return (row.text, row.image) == (item.text, item.image) and ("" in pictures or len(pictures) == 1)
 
 
 def _file(item: str) -> str:
@@ -199,9 +215,10 @@ class _Rows:
         self.found[row.id] = row
 
     def _is_kept(self, row: GalleryRow) -> bool:
+        if row.settings != self.made_by or not (self._folder / row.file).is_file():
+            return False
         item = self.items.get(row.id)
-        same = row.id in self._known if item is None else (row.text, row.image) == (item.text, item.image)
-        return same and row.settings == self.made_by and (self._folder / row.file).is_file()
+        return row.id in self._known if item is None else _answers(row, item)
 
     def _refuse_others(self, rows: Mapping[Path, Sequence[GalleryRow]]) -> None:
         for path, found in rows.items():

@@ -11,7 +11,7 @@ from motionfocal.generation.gallery import INDEX, GalleryRow, read_rows, write_r
 from motionfocal.generation.measure import form_of
 from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.video import content_of
-from motionfocal.video.files import VIDEO_SUFFIXES, replacing
+from motionfocal.video.files import VIDEO_SUFFIXES, item_of, replacing
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def match_videos(benchmark: Benchmark, videos: Path, seed: int | None = None) ->
     claims: dict[str, list[Match]] = {}
     strays = []
     for path in _videos(videos):
-        match = _match(by_id, path)
-        if match is None:
+        named = item_of(path.stem, by_id)
+        if named is None:
             strays.append(path)
-        elif seed is None or match.seed == seed:
-            claims.setdefault(match.item.id, []).append(match)
+        elif seed is None or named[1] == seed:
+            claims.setdefault(named[0], []).append(Match(by_id[named[0]], path, named[1]))
     single = [claims[item.id][0] for item in benchmark.items if len(claims.get(item.id, ())) == 1]
     several = {id_: tuple(match.path for match in found) for id_, found in claims.items() if len(found) > 1}
     return Matches(tuple(single), tuple(strays), several)
@@ -87,15 +87,6 @@ def _videos(folder: Path) -> list[Path]:
     if not found:
         raise GalleryError(f"{folder}: no video in this folder; give the one with the files <id>.mp4")
     return found
-
-
-def _match(by_id: Mapping[str, BenchmarkItem], path: Path) -> Match | None:
-    if path.stem in by_id:
-        return Match(by_id[path.stem], path, None)
-    item, _, seed = path.stem.rpartition("_")
-    if item in by_id and seed.isascii() and seed.isdigit():
-        return Match(by_id[item], path, int(seed))
-    return None
 
 
 def import_videos(

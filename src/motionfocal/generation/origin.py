@@ -8,6 +8,7 @@ from motionfocal.errors import GalleryError
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.reading import read_text
 from motionfocal.settings import Settings
+from motionfocal.video.files import replace_text
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
 _FILE = "origin.json"
@@ -18,13 +19,13 @@ class Origin(Settings):
 
     benchmark: SpritesBenchmark = Field(description="The questions.")
     sampling: SamplingSettings = Field(description="How the clips were sampled.")
+    seed: int = Field(0, ge=0, description="Drew the noise.")
     run: Path | None = Field(description="The run that trained the model, relative to the gallery; None if unknown.")
 
 
 def save_origin(gallery: Path, origin: Origin) -> None:
-    """Write it into the gallery's folder."""
-    gallery.mkdir(parents=True, exist_ok=True)
-    (gallery / _FILE).write_text(origin.model_dump_json(indent=2))
+    """Write it into the gallery's folder. Raises MediaError when it cannot be written."""
+    replace_text(gallery / _FILE, origin.model_dump_json(indent=2))
 
 
 def has_origin(gallery: Path) -> bool:
@@ -36,7 +37,7 @@ def load_origin(gallery: Path) -> Origin:
     """Read it back.
 
     Raises:
-        GalleryError: the gallery does not say of which benchmark it is.
+        GalleryError: the gallery does not say of which benchmark it is, or not in a way that can be read.
     """
     path = gallery / _FILE
     if not path.is_file():
@@ -46,4 +47,6 @@ def load_origin(gallery: Path) -> Origin:
     try:
         return Origin.model_validate_json(read_text(path, GalleryError))
     except ValidationError as error:
-        raise GalleryError(f"{path}: {error}") from error
+        first = error.errors()[0]
+        why = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        raise GalleryError(f"{path}: {why}; run 'motionfocal animate --world' into this folder again") from error

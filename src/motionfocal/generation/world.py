@@ -35,8 +35,14 @@ class DrawnItem(BenchmarkItem):
     pixels: Frames = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def picture(self, size: tuple[int, int] | None = None) -> Frames:
-        """See ``BenchmarkItem``."""
-        return self.pixels if size is None else resize_and_crop(self.pixels, size)
+        """See ``BenchmarkItem``; at a whole multiple of its size each pixel is repeated, as in small clips."""
+        if size is None:
+            return self.pixels
+        height, width = self.pixels.shape[:2]
+        times = max(1, size[0] // height)
+        if size == (times * height, times * width):
+            return self.pixels.repeat(times, axis=0).repeat(times, axis=1)
+        return resize_and_crop(self.pixels, size)
 
     @cached_property
     def content(self) -> str:
@@ -67,7 +73,8 @@ def animate_world(
 ) -> Gallery:
     """Animate a benchmark with the model of a run; a gallery that was begun before goes on, see ``generate``."""
     animator = CheckpointAnimator.open(model_folder(run), sampling, batch_size=_TOGETHER)
-    save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, run=Path(os.path.relpath(run, folder))))
+    relative = Path(os.path.relpath(run, folder))
+    save_origin(folder, Origin(benchmark=benchmark, sampling=sampling, seed=seed, run=relative))
     upscale = upscale_of(animator.card.shape.height)
     made = generate(animator, world_items(benchmark), folder, seed=seed, upscale=upscale, progress=progress)
     if made.failed:

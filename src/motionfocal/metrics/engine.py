@@ -1,17 +1,18 @@
-"""Measure many clips by many metrics: each clip is decoded once, each value computed once, a bad clip stops nobody."""
+"""Measure many clips by many metrics: decoded once, each value computed once, and what is bad stops nothing else."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from motionfocal.engine import HERE, Engine, Lost
 from motionfocal.errors import AnswerError, ManifestError, MediaError, ShapeError
 from motionfocal.metrics.clips import ClipFrames
 from motionfocal.metrics.frame import Frame
-from motionfocal.metrics.metric import Metric, Sample, Values
+from motionfocal.metrics.metric import Metric, Observer, Sample, Values
 from motionfocal.metrics.store import SampleStore, key_of
 
 _OF_A_CLIP = (MediaError, ShapeError, ManifestError, AnswerError)
-"""What may be wrong with a clip, its size, its text, or a server's answer about it; the other clips go on."""
+"""What may be wrong with a clip for a metric: its size, its text, its picture, or a server's answer about it."""
 
 Progress = Callable[[int, int], None]
 """Called with how many clips are done, and how many there are."""
@@ -28,11 +29,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A clip that could not be measured, and why."""
+    """A clip that could not be measured, by one metric, or by any (``metric`` is ""), and why."""
 
     model: str
     id: str
     reason: str
+    metric: str = ""
 
 
 def keys_of(job: Job) -> dict[str, str]:
@@ -61,55 +63,99 @@ def measure(
 
     Raises UnavailableError when a metric needs what is not here.
     """
-    todo, failures = _lacking(jobs, store)
+    failures = _Failures()
+    todo = _lacking(jobs, store, failures)
     done = len(jobs) - len(todo)
     progress(done, len(jobs))
-    for (job, keys), values in zip(todo, engine.map(_tried, [job for job, _ in todo]), strict=True):
-        if isinstance(values, str | Lost):
-            reason = values.reason if isinstance(values, Lost) else values
-            failures.append(Failure(job.sample.model, job.sample.item.id, reason))
-        else:
-            for metric, found in values.items():
+    for (job, keys), watched in zip(todo, engine.map(_tried, [job for job, _ in todo]), strict=True):
+        if isinstance(watched, Watched):
+            for metric, found in watched.values.items():
                 store.add(keys[metric], found)
+            for metric, reason in watched.failed.items():
+                failures.add(job, reason, metric)
+        else:
+            failures.add(job, watched.reason if isinstance(watched, Lost) else watched)
         done += 1
         progress(done, len(jobs))
-    return failures
+    return failures.told
 
 
-def _lacking(jobs: Sequence[Job], store: SampleStore) -> tuple[list[tuple[Job, Mapping[str, str]]], list[Failure]]:
-    """The jobs that are left, with the metrics that are left; and the clips that cannot even be read."""
+class _Failures:
+    """What failed, said once of a clip, which another job may hold against another text."""
+
+    def __init__(self) -> None:
+        self.told: list[Failure] = []
+        self._seen: set[tuple[ClipFrames, str, str]] = set()
+
+    def add(self, job: Job, reason: str, metric: str = "") -> None:
+        if (job.clip, reason, metric) not in self._seen:
+            self._seen.add((job.clip, reason, metric))
+            self.told.append(Failure(job.sample.model, job.sample.item.id, reason, metric))
+
+
+def _lacking(jobs: Sequence[Job], store: SampleStore, failures: _Failures) -> list[tuple[Job, Mapping[str, str]]]:
+    """The jobs that are left, with the metrics that are left; clips that cannot even be read go to the failures."""
     todo: list[tuple[Job, Mapping[str, str]]] = []
-    failures: list[Failure] = []
     asked: set[str] = set()
     for job in jobs:
         try:
             keys = keys_of(job)
         except MediaError as error:
-            failures.append(Failure(job.sample.model, job.sample.item.id, str(error)))
+            failures.add(job, str(error))
             continue
         new = {name for name, key in keys.items() if store.get(key) is None and key not in asked}
         asked |= {keys[name] for name in new}
         if new:
             left = tuple(metric for metric in job.metrics if metric.name in new)
             todo.append((Job(job.sample, job.clip, left), keys))
-    return todo, failures
+    return todo
 
 
-def _tried(job: Job) -> dict[str, Values] | str:
-    """Values by metric, or why there are none."""
+@dataclass(frozen=True)
+class Watched:
+    """The values of one clip by metric, and of those metrics that have none for it, why."""
+
+    values: dict[str, Values]
+    failed: dict[str, str]
+
+
+def _tried(job: Job) -> Watched | str:
+    """What was seen of a clip, or why it cannot be read."""
     try:
         return watch(job)
-    except _OF_A_CLIP as error:
+    except MediaError as error:
         return str(error)
 
 
-def watch(job: Job) -> dict[str, Values]:
-    """The values of one clip by metric, from one pass over its frames. Raises MediaError when it cannot be read."""
-    observers = {metric.name: metric.begin(job.sample) for metric in job.metrics}
+def watch(job: Job) -> Watched:
+    """Measure one clip in one pass over its frames; a metric that cannot go on does not stop the others.
+
+    Raises:
+        MediaError: the clip cannot be read.
+        UnavailableError: a metric needs what is not here.
+    """
+    observers: dict[str, Observer] = {}
+    watched = Watched({}, {})
+
+    @contextmanager
+    def by(name: str) -> Iterator[None]:
+        try:
+            yield
+        except _OF_A_CLIP as error:
+            watched.failed[name] = str(error)
+            observers.pop(name, None)
+
+    for metric in job.metrics:
+        with by(metric.name):
+            observers[metric.name] = metric.begin(job.sample)
     for frame in frames_of(job.clip):
-        for observer in observers.values():
-            observer.see(frame)
-    return {name: observer.values() for name, observer in observers.items()}
+        for name, observer in list(observers.items()):
+            with by(name):
+                observer.see(frame)
+    for name, observer in list(observers.items()):
+        with by(name):
+            watched.values[name] = observer.values()
+    return watched
 
 
 def frames_of(clip: ClipFrames) -> Iterator[Frame]:

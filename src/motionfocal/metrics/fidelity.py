@@ -20,7 +20,7 @@ class FirstFrameFidelity:
     The picture is scaled until it covers the frame and cropped around its centre, as models are given it.
     """
 
-    name, version, reads_text = "first_frame", 1, False
+    name, version, reads_text = "first_frame", 2, False
     settings: Mapping[str, object] = {}
     outputs: Sequence[Output] = (
         Output("first_frame_ssim", "higher", "Structural similarity of the first frame and the picture; 1 is equal."),

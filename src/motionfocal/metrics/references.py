@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from motionfocal.benchmarks import Benchmark
-from motionfocal.errors import GalleryError
+from motionfocal.errors import GalleryError, MediaError
+from motionfocal.generation.checking import mismatches
 from motionfocal.generation.gallery import Gallery
 from motionfocal.metrics.clips import FileFrames, PanOnly, StillFrames
 from motionfocal.metrics.engine import Job
 from motionfocal.metrics.metric import Metric, Sample
+from motionfocal.video import probe
 
 STATIC, PAN_ONLY, SHUFFLED = "static", "pan only", "shuffled texts"
 REFERENCES = (STATIC, PAN_ONLY, SHUFFLED)
@@ -16,20 +18,31 @@ REFERENCES = (STATIC, PAN_ONLY, SHUFFLED)
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip of a gallery; ``size`` is its model's (height, width)."""
+    """A clip of a gallery; ``native_size`` is its model's (height, width)."""
 
     sample: Sample
-    size: tuple[int, int]
+    native_size: tuple[int, int]
     frames: FileFrames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the file, at which clips are measured; the model's where the file cannot be read."""
+        try:
+            info = probe(self.frames.path)
+        except MediaError:
+            return self.native_size
+        return info.height, info.width
 
 
 def jobs_of(galleries: Sequence[Gallery], benchmark: Benchmark, metrics: Sequence[Metric]) -> list[Job]:
     """Every clip of the galleries, and the references to all items that any of them has.
 
-    Of shuffled texts there is a job a clip, by the metrics that read texts: the others would say what they said before.
+    Of shuffled texts there is a job a clip whose picture has another text, by the metrics that read texts: the others
+    would say what they said before.
 
     Raises:
-        GalleryError: two galleries are of one model, a model has a reference's name, or a clip is of no item.
+        GalleryError: two galleries are of one model, a model has a reference's name, a clip is of no item, or was made
+            from another text or picture than its item's.
     """
     _require_models([gallery.model for gallery in galleries])
     clips = [clip for gallery in galleries for clip in _clips(gallery, benchmark)]
@@ -37,7 +50,7 @@ def jobs_of(galleries: Sequence[Gallery], benchmark: Benchmark, metrics: Sequenc
     everything, of_text = tuple(metrics), tuple(metric for metric in metrics if metric.reads_text)
     jobs = [Job(clip.sample, clip.frames, everything) for clip in clips]
     jobs += [job for clip in reversed(first.values()) for job in _still(clip, everything)]
-    return jobs + [Job(_with_another_text(clip.sample), clip.frames, of_text) for clip in clips if of_text]
+    return jobs + [job for clip in clips if of_text for job in _shuffled(clip, of_text)]
 
 
 def _require_models(models: Sequence[str]) -> None:
@@ -49,24 +62,27 @@ def _require_models(models: Sequence[str]) -> None:
 
 
 def _clips(gallery: Gallery, benchmark: Benchmark) -> Iterator[_Clip]:
-    items = {item.id: item for item in benchmark.items}
     for row in gallery.rows():
-        if row.id not in items:
-            raise GalleryError(f"{gallery.folder}: clip {row.id} is of no item of {benchmark.name}")
-        item = items[row.id]
+        if problems := mismatches(row, benchmark):
+            raise GalleryError(
+                f"{gallery.folder}: {problems[0]}; generate it again, or give the benchmark that it was made on"
+            )
+        item = benchmark.item(row.id)
         sample = Sample(gallery.model, item, item.text, benchmark.siblings(item), row.fps, row.frames)
         yield _Clip(sample, row.native_size, FileFrames(gallery.folder / row.file))
 
 
 def _still(clip: _Clip, metrics: tuple[Metric, ...]) -> Iterator[Job]:
     """A still and a panning video of the size, length and rate of a clip."""
-    item, frames = clip.sample.item, clip.sample.frames
-    yield Job(replace(clip.sample, model=STATIC), StillFrames(item, clip.size, frames), metrics)
-    yield Job(replace(clip.sample, model=PAN_ONLY), PanOnly(item, clip.size, frames), metrics)
+    item, size, frames = clip.sample.item, clip.size, clip.sample.frames
+    yield Job(replace(clip.sample, model=STATIC), StillFrames(item, size, frames), metrics)
+    yield Job(replace(clip.sample, model=PAN_ONLY), PanOnly(item, size, frames), metrics)
 
 
-def _with_another_text(sample: Sample) -> Sample:
-    """Held against the text of the next item of its picture; its own where the picture has no other."""
-    place = sample.siblings.index(sample.item)
-    other = sample.siblings[(place + 1) % len(sample.siblings)]
-    return replace(sample, model=SHUFFLED, text=other.text)
+def _shuffled(clip: _Clip, metrics: tuple[Metric, ...]) -> Iterator[Job]:
+    """A clip held against the next text of its picture; nothing where the picture has no other text."""
+    sample, place = clip.sample, clip.sample.siblings.index(clip.sample.item)
+    following = (item.text for item in (*sample.siblings[place:], *sample.siblings[:place]))
+    other = next((text for text in following if text != sample.text), None)
+    if other is not None:
+        yield Job(replace(sample, model=SHUFFLED, text=other), clip.frames, metrics)

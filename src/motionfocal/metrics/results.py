@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from motionfocal.errors import MediaError
 from motionfocal.intervals import grouped_mean, holm, sign_flip_test
 from motionfocal.metrics.engine import Failure, Job, keys_of
 from motionfocal.metrics.metric import Output, Value
-from motionfocal.metrics.references import SHUFFLED
+from motionfocal.metrics.references import REFERENCES, SHUFFLED
 from motionfocal.metrics.store import SampleStore
+from motionfocal.video.files import replace_text
 
 SCHEMA = 1
 
@@ -70,19 +72,22 @@ class Difference:
         return self.p < 0.05 and (self.low > 0 or self.high < 0)
 
 
-def rows_of(jobs: Sequence[Job], store: SampleStore, failures: Sequence[Failure]) -> list[Row]:
-    """All values, in the order of the jobs; of the clips that failed, none.
+def rows_of(jobs: Sequence[Job], store: SampleStore) -> list[Row]:
+    """All values that the store has, in the order of the jobs.
 
     Shuffled texts are one model: its value of an item is the mean over all models' clips, and of metrics that read no
     text the mean of what these clips had.
     """
-    failed = {(failure.model, failure.id) for failure in failures}
-    rows = [row for job in jobs if (job.sample.model, job.sample.item.id) not in failed for row in _values(job, store)]
+    rows = [row for job in jobs for row in _values(job, store)]
     return [row for row in rows if row.model != SHUFFLED] + list(_shuffled(rows, jobs))
 
 
 def _values(job: Job, store: SampleStore) -> Iterator[Row]:
-    sample, keys = job.sample, keys_of(job)
+    sample = job.sample
+    try:
+        keys = keys_of(job)
+    except MediaError:  # a clip or a picture that cannot be read has none
+        return
     for metric in job.metrics:
         found = store.get(keys[metric.name]) or {}
         for output in metric.outputs:
@@ -93,7 +98,7 @@ def _values(job: Job, store: SampleStore) -> Iterator[Row]:
 def _shuffled(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[Row]:
     """The rows of shuffled texts, by item and metric, in the order of their first appearance."""
     of_text = {output.name for job in jobs for metric in job.metrics if metric.reads_text for output in metric.outputs}
-    models = {job.sample.model for job in jobs if not hasattr(job.clip, "item")}
+    models = {job.sample.model for job in jobs if job.sample.model not in REFERENCES}
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
         meant = row.model == SHUFFLED if row.metric in of_text else row.model in models
@@ -178,8 +183,5 @@ def write_results(
     beside = path.with_name(f"{path.stem}.report.json")
     lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
     for target, text in ((path, f"[\n{lines}\n]\n"), (beside, json.dumps(report, indent=1) + "\n")):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        replace_text(target, text)
     return beside

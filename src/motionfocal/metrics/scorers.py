@@ -51,7 +51,7 @@ class TextScorer(Protocol):
         ...
 
     def begin(self, sample: Sample) -> Scores:
-        """Begin with a clip; of the sample only its name is used, in messages. Raises UnavailableError."""
+        """Begin with a clip; a scorer may read its picture, and its name for messages. Raises UnavailableError."""
         ...
 
 

@@ -17,7 +17,7 @@ class SiblingAccuracy:
     one text has no accuracy.
     """
 
-    version, reads_text = 1, True
+    version, reads_text = 2, True
     outputs: Sequence[Output] = (
         Output("sibling_accuracy", "higher", "Own text matched best among the picture's texts: 1, or 1/k.", True),
         Output("sibling_chance", "neither", "What guessing gives: 1 over the number of the picture's texts."),

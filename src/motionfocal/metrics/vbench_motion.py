@@ -17,6 +17,7 @@ from motionfocal.errors import ShapeError
 from motionfocal.metrics.backbones.backbone import Backbone
 from motionfocal.metrics.backbones.motion import GRID, RAFT_SMALLEST, RAFT_STEPS
 from motionfocal.metrics.backbones.recipes import as_pixels
+from motionfocal.metrics.dynamics import moves, strongest_flow
 from motionfocal.metrics.frame import Frame
 from motionfocal.metrics.metric import Output, Sample, Values
 from motionfocal.video import Frames
@@ -135,25 +136,13 @@ class _Dynamic:
             )
         if self._last is not None:
             flow = self.backbone(as_pixels(self._last)[None], as_pixels(frame.rgb)[None])[0]
-            self._strengths.append(strongest_flow(flow))
+            self._strengths.append(strongest_flow(flow.norm(dim=0).numpy()))
         self._last = frame.rgb
 
     def values(self) -> Values:
         if self._last is None or len(self._strengths) < 2:
             return {DYNAMIC: None}
         return {DYNAMIC: float(moves(self._strengths, min(self._last.shape[:2])))}
-
-
-def strongest_flow(flow: Tensor) -> float:
-    """Mean of the largest 5 % of the magnitudes of flow ``[2,H,W]``, in its pixels."""
-    magnitudes = flow.norm(dim=0).flatten()
-    return float(magnitudes.topk(int(len(magnitudes) * 0.05)).values.double().mean())
-
-
-def moves(strengths: Sequence[float], side: int) -> bool:
-    """VBench's rule for the strengths of T - 1 pairs of frames whose shorter side is ``side`` pixels, T > 2."""
-    threshold, wanted = 6.0 * side / 256, round(4 * (len(strengths) + 1) / 16)
-    return sum(strength > threshold for strength in strengths) >= wanted
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class VlmScorer:
         if self.vlm.ask == "score":
             return rating(reply.text)
         if not reply.first:
-            raise ValueError("ask='score' needs no log probabilities")
+            raise ValueError("the server gave no log probabilities; set ask='score', which needs none")
         return yes_probability(reply.first)
 
 

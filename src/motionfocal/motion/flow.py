@@ -38,8 +38,7 @@ def estimate_flow(
     Raises ShapeError when the frames are not uint8 [T>=2,H,W,3] or the estimator answers in another shape,
     and UnknownNameError when no estimator has that name.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
-        raise ShapeError(f"flow needs uint8 frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
+    require_pairs(frames)
     estimate = _made(estimator) if isinstance(estimator, str) else estimator
     earlier, later = frames[:-1], frames[1:]
     flow = estimate(later, earlier) if backward else estimate(earlier, later)
@@ -47,6 +46,12 @@ def estimate_flow(
     if flow.shape != expected:
         raise ShapeError(f"the flow estimator answered {list(flow.shape)}, expected {list(expected)}")
     return flow.astype(np.float32, copy=False)
+
+
+def require_pairs(frames: Frames) -> None:
+    """Raise ShapeError unless ``frames`` is uint8 RGB [T>=2,H,W,3]: motion is between frames."""
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
+        raise ShapeError(f"motion needs uint8 RGB frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
 
 
 def register_estimator(name: str, factory: Callable[[], FlowEstimator]) -> None:

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from motionfocal.errors import ConfigError, ShapeError, UnknownNameError
 from motionfocal.motion.camera import CameraMotion, compensate_camera
-from motionfocal.motion.flow import estimate_flow, known_estimators
+from motionfocal.motion.flow import estimate_flow, known_estimators, require_pairs
 from motionfocal.settings import Settings
 
 Scale = Literal["robust", "clip_max", "diagonal"] | float
@@ -104,10 +104,13 @@ class ClipMotion:
 
 
 def heatmap_of(
-    frames: NDArray[np.uint8], settings: HeatmapSettings, moving: NDArray[np.bool_] | None = None
+    frames: NDArray[np.uint8], settings: HeatmapSettings | None = None, moving: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32]:
-    """Heatmap float32 [T,H,W] of uint8 RGB frames [T,H,W,3]; see ``motion_of``."""
-    return motion_of(frames, settings, moving).heat
+    """Heatmap float32 [T,H,W] in [0,1] of uint8 RGB frames [T,H,W,3], by the default settings if none are given.
+
+    This is what training sees. See ``motion_of`` for ``moving`` and the errors.
+    """
+    return motion_of(frames, settings or HeatmapSettings(), moving).heat
 
 
 def motion_of(
@@ -195,8 +198,7 @@ def difference_heatmap(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Raises ShapeError when the frames are not uint8 [T>=2,H,W,3].
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
-        raise ShapeError(f"differences need uint8 frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
+    require_pairs(frames)
     change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=-1, dtype=np.float32)
     change = _larger_of_both(change, change)
     scale = np.log1p(np.percentile(change, _DIFFERENCE_PERCENTILE))

@@ -1,7 +1,7 @@
 """A video VAE's latent grid: its size for a clip, pooling a heatmap onto it, and the layouts of models."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ class LatentSpec:
     causal: pixel frame 0 has latent 0 to itself, and frames rk-r+1..rk are latent k for temporal factor r.
     layout: order of the axes in the model; "tokens" is [B, T*h*w, C], time slowest.
     lead: copies of latent frame 0 in front of it, which span no pixels of their own (CogVideoX1.5 has one).
+
+    Raises ConfigError for an unknown layout, a length below 1 or a lead below 0.
     """
 
     channels: int
@@ -34,6 +36,13 @@ class LatentSpec:
     causal: bool = False
     layout: Layout = "bcthw"
     lead: int = 0
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(Layout):
+            raise ConfigError(f"layout is {self.layout!r}; choose one of {', '.join(get_args(Layout))}")
+        for name, least in (("channels", 1), ("spatial", 1), ("temporal", 1), ("lead", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; a latent's is {least} or more")
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip; ShapeError when its length does not fit, with the lengths that do."""
@@ -104,7 +113,8 @@ def _over_space(frames: Tensor, cell: int, how: str) -> Tensor:
 def to_layout(x: Tensor, spec: LatentSpec) -> Tensor:
     """[B,C,T,h,w] in the model's layout: [B,C,T,h,w], [B,T,C,h,w], [B,T,h,w,C] or tokens [B,T*h*w,C].
 
-    C may be the latent's channels or 1, so that a weight travels with the latent it belongs to.
+    C may be the latent's channels or 1, so that a weight travels with the latent it belongs to. Raises ShapeError for
+    another rank.
     """
     if x.ndim != 5:
         raise ShapeError(f"latents are [B,C,T,h,w], got {list(x.shape)}")

@@ -1,6 +1,8 @@
 """RAFT (Teed and Deng, ECCV 2020) from torchvision, the paper's flow. On a CPU it takes seconds a pair."""
 
 from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,7 @@ _SMALLEST_SIDE = 128
 def load_raft(size: RaftSize) -> nn.Module:
     """Torchvision's RAFT with its published weights, which torchvision downloads at first use.
 
-    Raises UnavailableError when the weights cannot be fetched.
+    Raises UnavailableError when the weights cannot be fetched, or their file is damaged.
     """
     from torchvision.models import optical_flow as zoo
 
@@ -28,10 +30,11 @@ def load_raft(size: RaftSize) -> nn.Module:
         if size == "large":
             return zoo.raft_large(weights=zoo.Raft_Large_Weights.DEFAULT, progress=False)
         return zoo.raft_small(weights=zoo.Raft_Small_Weights.DEFAULT, progress=False)
-    except OSError as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise UnavailableError(
-            f"RAFT's weights could not be fetched ({error}); on a machine without network, put torchvision's file"
-            " into torch.hub's checkpoints folder, or use --estimator farneback or dis"
+            f"RAFT's weights could not be fetched or are damaged ({error}); delete torchvision's file from"
+            f" {Path(torch.hub.get_dir()) / 'checkpoints'} and try again, put it there yourself on a machine without"
+            " network, or use --estimator farneback or dis"
         ) from error
 
 

@@ -1,6 +1,8 @@
 """From a contest's folder to what a page shows: nothing is judged or estimated here, only gathered and worded."""
 
+import hashlib
 import platform
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import numpy as np
 
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.origin import Origin
+from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.intervals import Interval
 from motionfocal.jsonl import read_jsonl
 from motionfocal.motion import heatmap_of, overlay
@@ -31,6 +34,7 @@ from motionfocal.training.config import TrainingConfig, dump_config, load_config
 from motionfocal.training.records import METRICS, VALIDATION
 from motionfocal.video import write_clip, write_image
 from motionfocal.worlds import SpritesWorld, WorldItem
+from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import Measurement
 
 _PANEL_SIDE = 256
@@ -159,7 +163,7 @@ def _items(
             preferred=judgement.preferred,
             reasons=judgement.reasons,
             motion=item.action.motion,
-            panels=(_heat_panel(world, item, config, folder),) if config else (),
+            panels=(_heat_panel(benchmark, item, config, folder),) if config else (),
         )
 
 
@@ -179,10 +183,12 @@ def _clip(path: Path, seen: Measurement) -> ModelClip:
     )
 
 
-def _heat_panel(world: SpritesWorld, item: WorldItem, config: TrainingConfig, folder: Path) -> Panel:
-    """The true clip under the heatmap that training would have given it."""
-    path = folder / "heatmaps" / f"{item.id}.mp4"
+def _heat_panel(benchmark: SpritesBenchmark, item: WorldItem, config: TrainingConfig, folder: Path) -> Panel:
+    """The true clip under the heatmap that training would have given it; what decides it is in the file's name."""
+    decided = f"{benchmark.fingerprint()}|{config.motion.fingerprint()}"
+    path = folder / "heatmaps" / f"{item.id}-{hashlib.sha256(decided.encode()).hexdigest()[:12]}.mp4"
     if not path.is_file():
+        world = SpritesWorld(benchmark.world)
         frames = world.render(item.scene, item.action, np.random.default_rng(0))
         heat = heatmap_of(frames, config.motion, world.moving_mask(item.scene, item.action))
         write_clip(path, _enlarged(overlay(frames, heat)), world.settings.fps)
@@ -196,22 +202,36 @@ def _enlarged(
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
+_SAMPLING = {
+    "steps": "--steps",
+    "guidance_scale": "--guidance",
+    "guidance_rescale": "--guidance-rescale",
+    "eta": "--eta",
+    "motion_score": "--motion-score",
+}
+"""The options of ``motionfocal animate`` that are settings of sampling."""
+
+
 def _commands(entrants: tuple[Entrant, Entrant], folder: Path) -> tuple[str, ...]:
-    """What repeats the contest, from the configs that the runs saved."""
+    """What repeats the contest, from the configs that the runs saved, for a shell."""
     lines = []
     for entrant in entrants:
-        name, benchmark, sampling = entrant.gallery.model, entrant.origin.benchmark, entrant.origin.sampling
+        name, origin = entrant.gallery.model, entrant.origin
         lines += [
-            f"motionfocal train {name}/config.yaml --out {name}",
-            f"motionfocal animate --world --model {name} --out {name}/gallery --images {benchmark.images}"
-            f" --texts {benchmark.texts} --steps {sampling.steps} --guidance {sampling.guidance_scale:g}",
+            ["train", f"{name}/config.yaml", "--out", name],
+            ["animate", "--world", "--model", name, "--out", f"{name}/gallery", *_said(origin)],
         ]
-    ours, theirs = (entrant.gallery.model for entrant in entrants)
-    return (
-        *lines,
-        f"motionfocal judge {ours}/gallery {theirs}/gallery --out {folder.name}",
-        f"motionfocal report {folder.name}",
-    )
+    ours, theirs = (f"{entrant.gallery.model}/gallery" for entrant in entrants)
+    lines += [["judge", ours, theirs, "--out", folder.name], ["report", folder.name]]
+    return tuple(shlex.join(["motionfocal", *line]) for line in lines)
+
+
+def _said(origin: Origin) -> list[str]:
+    """The questions, the seed, and all of sampling that is not the default, as options."""
+    usual = SamplingSettings().model_dump()
+    said: dict[str, object] = {"--images": origin.benchmark.images, "--texts": origin.benchmark.texts}
+    said |= {_SAMPLING[key]: value for key, value in origin.sampling.model_dump().items() if value != usual[key]}
+    return [str(word) for option in (said | {"--seed": origin.seed}).items() for word in option]
 
 
 def _notes(contest: Contest) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class MediaFolder:
         if not path.is_file():
             _require_room(source, probe(source))
             clip = read_clip(source)
-            write_clip(path, overlay(clip.frames, heatmap_of(clip.frames, HeatmapSettings())), clip.fps, crf=22)
+            write_clip(path, overlay(clip.frames, heatmap_of(clip.frames)), clip.fps, crf=22)
         return path.name
 
     def picture(self, item: BenchmarkItem) -> tuple[str, int, int]:

@@ -97,12 +97,17 @@ function plot(name, results, scores) {
   const info = results.metrics[name];
   const rows = new Map(results.summary.filter((row) => row.metric === name).map((row) => [row.model, row]));
   const lines = results.models.filter((model) => rows.has(model) || scores[name]?.[model]);
-  const axis = makeAxis(lines.flatMap((model) => {
+  const values = lines.flatMap((model) => {
     const row = rows.get(model);
     return [...(scores[name]?.[model] ?? []), row?.estimate, row?.low, row?.high];
-  }));
+  });
+  const caption = make("figcaption", {}, make("b", {}, metricName(name, info)), info.description ? ` ${info.description}` : "");
+  if (values.every((value) => value === null || value === undefined)) {
+    return make("figure", { class: "plot" }, caption, make("p", { class: "lead" }, "No clip has a value."));
+  }
+  const axis = makeAxis(values);
   return make("figure", { class: "plot" },
-    make("figcaption", {}, make("b", {}, metricName(name, info)), info.description ? ` ${info.description}` : ""),
+    caption,
     ...lines.map((model) => plotLine(results, model, strip(axis, scores[name]?.[model] ?? [], rows.get(model)),
       shown(rows.get(model)?.estimate))),
     make("div", { class: "line axis", "aria-hidden": "true" }, make("span", {}),

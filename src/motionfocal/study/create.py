@@ -14,7 +14,7 @@ from motionfocal.errors import StudyError
 from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.normalizing import normalize
-from motionfocal.study.design import StudyDesign
+from motionfocal.study.design import LEAST_GRADED, StudyDesign
 from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study, read_secrets
 from motionfocal.study.trials import Trials
 from motionfocal.video import content_of, write_image
@@ -28,10 +28,11 @@ def create_study(design: StudyDesign, folder: Path, report: Report = lambda what
     """Make a study in ``folder``; one that was cut off goes on. It is there, whole, when this returns.
 
     Raises:
-        StudyError: the folder holds a study, a gallery lacks items or was asked something else, or a clip is bad; the
-            text lists what is wrong.
+        StudyError: the folder holds a study, the attention checks could fail nobody, a gallery lacks items or was asked
+            something else, or a clip is bad; the text lists what is wrong.
         GalleryError, ManifestError, UnknownNameError: a gallery, the benchmark or an item cannot be found.
     """
+    _require_checks_that_can_fail(design)
     if (folder / PLAN).exists():
         raise StudyError(f"{folder}: holds a study already, which never changes; make the new one in another folder")
     galleries = {gallery.model: gallery for gallery in map(Gallery.open, design.galleries)}
@@ -68,6 +69,23 @@ def create_study(design: StudyDesign, folder: Path, report: Report = lambda what
     replace_text(folder / DESIGN, yaml.safe_dump(design.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     replace_text(folder / PLAN, plan.model_dump_json(indent=1) + "\n")
     return Study.open(folder)
+
+
+def _require_checks_that_can_fail(design: StudyDesign) -> None:
+    """A study whose file says who fails must be able to fail somebody; one that is there already is left as it is."""
+    checks, tasks = design.checks, design.tasks
+    graded = len(checks.graded(tasks))
+    if not checks.share or not checks.fail_on or graded >= LEAST_GRADED:
+        return
+    shares = (percent / 100 for percent in range(1, 51))
+    enough = (s for s in shares if len(checks.model_copy(update={"share": s}).graded(tasks)) >= LEAST_GRADED)
+    needed = next(enough, None)
+    raised = "raise tasks" if needed is None else f"raise share to {needed:g}"
+    raise StudyError(
+        f"checks: at a share of {checks.share:g} the {tasks} tasks of a rater hold {graded} that can fail one"
+        f" ({', '.join(checks.fail_on)}), and it takes {LEAST_GRADED}; {raised}, or set fail_on: [] to fail nobody,"
+        " or share: 0 to check nobody"
+    )
 
 
 def _model_pairs(design: StudyDesign, models: Sequence[str]) -> list[tuple[str, str]]:
@@ -146,13 +164,12 @@ def _secrets(folder: Path) -> Secrets:
 def _pictures(
     items: Sequence[BenchmarkItem], design: StudyDesign, folder: Path, salt: str, report: Report
 ) -> tuple[Shown, ...]:
-    """The first frames, cropped as the clips are, a file a picture."""
+    """The first frames, cropped as the clips are, a file a picture; made anew each time: the form may be another."""
     files: dict[str, str] = {}
     for done, item in enumerate(items, 1):
         if item.image not in files:
             files[item.image] = f"pictures/{_digest(salt, 'picture', item.image)}.png"
-            if not (folder / files[item.image]).is_file():
-                write_image(folder / files[item.image], item.picture((design.form.height, design.form.width)))
+            write_image(folder / files[item.image], item.picture((design.form.height, design.form.width)))
         report("pictures", done, len(items))
     return tuple(Shown(item=item.id, image=item.image, text=item.text, picture=files[item.image]) for item in items)
 

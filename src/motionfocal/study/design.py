@@ -13,14 +13,18 @@ from motionfocal.study.questions import PRESETS, Question
 
 CheckKind = Literal["identical", "repeat", "frozen", "corrupted", "mismatched", "instructed"]
 
+LEAST_GRADED = 2
+"""Attention checks before a rater can fail: a single slip sends nobody home."""
+
 
 class Checks(Settings):
     """Attention checks among the comparisons: which, how many, and who fails."""
 
     share: float = Field(0.1, ge=0, le=0.5, description="Share of a rater's tasks that are checks.")
     kinds: tuple[CheckKind, ...] = Field(
-        ("corrupted", "repeat", "instructed", "identical", "frozen", "mismatched"),
-        description="identical: one clip twice, shows a habit of side; repeat: an earlier pair with sides exchanged;"
+        ("corrupted", "instructed", "repeat", "identical", "frozen", "mismatched"),
+        description="With few checks, the first ones are dealt. identical: one clip twice, shows a habit of side;"
+        " repeat: an earlier pair with sides exchanged;"
         " frozen: against the picture standing still; corrupted: against a broken clip; mismatched: against a clip of"
         " another picture; instructed: the text says which side to choose.",
     )
@@ -38,6 +42,15 @@ class Checks(Settings):
         if set(self.fail_on) - set(self.kinds):
             raise ValueError(f"fail_on: {', '.join(sorted(set(self.fail_on) - set(self.kinds)))} is not among kinds")
         return self
+
+    def dealt(self, tasks: int) -> tuple[CheckKind, ...]:
+        """The kinds of the checks among so many tasks of a rater, in the order of ``kinds``, over and over."""
+        count = min(round(self.share * tasks), tasks - 1) if self.kinds else 0
+        return tuple(self.kinds[place % len(self.kinds)] for place in range(count))
+
+    def graded(self, tasks: int) -> tuple[CheckKind, ...]:
+        """Those of ``dealt`` that can fail a rater: nobody is failed by fewer than ``LEAST_GRADED``."""
+        return tuple(kind for kind in self.dealt(tasks) if kind in self.fail_on)
 
 
 class Training(Settings):
@@ -63,9 +76,11 @@ class Texts(Settings):
         " say which one you prefer, and why. There is no right answer: what counts is what you see."
     )
     consent: str = Field(
-        "Taking part is voluntary, and you may stop at any time. We store your answers, how long they took, and the"
-        " size of your window; not your name, nor your address. The answers will be published without anything"
-        " that tells who gave them."
+        "Taking part is voluntary, and you may stop at any time. We store your answers and comments, how long they"
+        " took, what happens on the page (replays, speed, loading, whether it is in sight), and the size and resolution"
+        " of your window; if a crowd's site sent you, also its numbers of your task, and a code made from your id"
+        " there. We store neither your name nor your address. The answers will be published without anything that tells"
+        " who gave them."
     )
     consent_version: str = Field("1", min_length=1, description="Raise it with the text: it is stored with each rater.")
     thanks: str = Field("That was all. Thank you: your answers have been saved.")

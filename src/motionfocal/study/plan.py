@@ -109,6 +109,10 @@ class Plan(Settings):
         """A check by its id. Raises UnknownNameError."""
         return self._find(self._checks, "check", id)
 
+    def example(self, id: str) -> Example:  # noqa: A002
+        """A training example by its id. Raises UnknownNameError."""
+        return self._find(self._training, "training example", id)
+
     @staticmethod
     def _find(known: dict[str, Found], kind: str, id: str) -> Found:  # noqa: A002
         if id not in known:
@@ -126,6 +130,10 @@ class Plan(Settings):
     @cached_property
     def _pairs(self) -> dict[str, PairPlan]:
         return {pair.id: pair for pair in self.pairs}
+
+    @cached_property
+    def _training(self) -> dict[str, Example]:
+        return {example.id: example for example in self.training}
 
     @cached_property
     def _checks(self) -> dict[str, CheckPlan]:

@@ -36,7 +36,7 @@ from motionfocal.training.checkpoint import (
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
 from motionfocal.training.learner import Learner
-from motionfocal.training.objective import ClipSeeds, DiffusionObjective, require_image_latent, stable_seed
+from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
 from motionfocal.training.processes import distribute, join_processes, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
@@ -90,7 +90,7 @@ class Trainer:
         from accelerate.utils import gather
 
         started = time.perf_counter()
-        torch.manual_seed(stable_seed(self.config.seed, self.step, self.processes.process_index))  # for dropout
+        torch.manual_seed(dropout_seed(self.config.seed, self.step, self.processes.process_index))
         figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
         if not math.isfinite(figures["loss"]):
             raise TrainingError(
@@ -191,7 +191,7 @@ def train(
     if writes:
         claim(run, config)
     steps = range(trainer.step, config.steps)
-    parts = iter(load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers))
+    parts = load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers)
     with RunRecords(run, trainer.step, writes) as records:
         for _ in steps:
             figures = trainer.train_step(parts)

@@ -50,6 +50,11 @@ def stable_seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1
 
 
+def dropout_seed(seed: int, step: int, process: int) -> int:
+    """The seed of a process's dropout at a step: of no clip, whose places are 0 and above."""
+    return stable_seed(seed, step, -1 - process)
+
+
 @dataclass(frozen=True)
 class DiffusionObjective:
     """Denoising on a model's latents, with text dropout for classifier-free guidance.

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,18 @@ def require_file(path: Path) -> None:
         raise MediaError(f"{path}: there is no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
+
+
+def item_of(stem: str, ids: Container[str]) -> tuple[str, int | None] | None:
+    """The item and the seed that a video's name tells: ``<id>``, which has no seed, or ``<id>_<seed>``; else None.
+
+    A name that is an id as a whole belongs to that id: where there are ``dog`` and ``dog_2``, ``dog_2.mp4`` is the
+    second's.
+    """
+    if stem in ids:
+        return stem, None
+    item, _, seed = stem.rpartition("_")
+    return (item, int(seed)) if item in ids and seed.isascii() and seed.isdigit() else None
 
 
 def content_of(path: Path) -> str:
@@ -54,6 +66,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, whole or not at all, as ``replacing`` does. Raises MediaError as it does."""
+    """Write a text in UTF-8, whole or not at all. Raises MediaError when it cannot be written."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        try:
+            partial.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be written ({error.strerror}); see that the disk has room") from error

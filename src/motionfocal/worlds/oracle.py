@@ -196,7 +196,7 @@ def _unlike_image(measured: Measurement) -> float:
 
 
 def _tracks(explained: _Explanation, scene: Scene) -> NDArray[np.float64]:
-    """Each sprite's centre in its diameters and its area over its first true area, ``[N,T,3]``.
+    """Each sprite's centre in its diameters and its area over that of a circle of its radius, ``[N,T,3]``.
 
     A sprite that is nearly gone keeps the centre that it had: what is left of it is noise.
     """

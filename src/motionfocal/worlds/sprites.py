@@ -289,13 +289,16 @@ class SpritesWorld:
     def scene_for(
         self, texts: int, rng: np.random.Generator, combinations: Literal["train", "held_out", "any"]
     ) -> Scene:
-        """The first scene drawn that allows so many different actions; ConfigError when none seems to."""
+        """The first scene drawn that allows so many different actions; ConfigError when none seems to.
+
+        Something may move in it unless nothing ever does: ``action`` has something to choose whatever it draws.
+        """
         cameras = {"still": 1, "pan": len(_DIRECTIONS), "mixed": len(_DIRECTIONS) + 1}[self.settings.camera]
         share = self.settings.still_share
         for _ in range(_SCENES_TRIED):
             scene = self.scene(rng)
             moving = len(self._allowed(scene, combinations)) if share < 1 else 0
-            if cameras * (moving + (share > 0)) >= texts:
+            if (moving or share == 1) and cameras * (moving + (share > 0)) >= texts:
                 return scene
         raise ConfigError(
             f"texts: no scene has {texts} different {combinations} actions with still_share {share} and held_out"

@@ -1,6 +1,5 @@
 """Animate with a checkpoint of ours: a run, a model folder, or a converted checkpoint with its settings."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.models.build import WEIGHTS, LoadedModel, ModelCard, best_device, load_card, load_model
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import MOTION_SCORE
-from motionfocal.video import Clip, Frames
+from motionfocal.video import Clip, Frames, content_of
 
 Picture = Callable[[BenchmarkItem, tuple[int, int]], Frames]
 """The picture of an item at a size (height, width)."""
@@ -66,7 +65,7 @@ class CheckpointAnimator:
             CheckpointError: the folder holds no model.
         """
         card = load_card(folder)
-        weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+        weights = content_of(folder / WEIGHTS)[:16]
         return cls(card, lambda: load_model(folder, best_device()), sampling, weights, batch_size=batch_size)
 
     @cached_property

@@ -88,7 +88,7 @@ _OWN = {
 class PipelineCall:
     """A pipeline's class and the keywords of its call, but for picture, text, size and generator.
 
-    ``size`` and ``fps`` are None where only the loaded pipeline knows them.
+    ``size`` is None where only the loaded pipeline knows it.
     """
 
     class_name: str

@@ -36,10 +36,11 @@ def running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a program, what it says going to ``log``; when the block ends, however it ends, so does the program.
 
-    It leads a process group of its own, and the whole group is ended: first asked, then killed. A SIGTERM to us ends
-    the block too. Only ``kill -9`` of us leaves it running. Raises UnavailableError when it cannot be started.
+    It leads a process group of its own, and the whole group is ended, also when its leader has ended before: first
+    asked, then killed. A SIGTERM to us, and the SIGHUP of a terminal that closes, end the block too, in the main
+    thread; ``kill -9`` of us leaves it running. Raises UnavailableError when it cannot be started.
     """
-    with log.open("wb") as sink, _ended_by_sigterm():
+    with log.open("wb") as sink, _ended_by(signal.SIGTERM), _ended_by(signal.SIGHUP):
         try:
             process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
                 list(command),
@@ -77,29 +78,27 @@ def last_lines(log: Path) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
+    """Ask the program and all that it started to end, and kill whoever has not when it has, or after a while."""
+    with suppress(ProcessLookupError):  # nobody of its group is left
         os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
-    with suppress(ProcessLookupError):  # whoever of its group has not listened
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Turn a SIGTERM that nobody handles into SystemExit, so that blocks are left in order."""
+def _ended_by(number: signal.Signals) -> Iterator[None]:
+    """Turn a signal that nobody handles or ignores into SystemExit, so that blocks are left in order."""
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not main or signal.getsignal(number) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(number, _leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,6 @@
 """What all adapters share: check, write the input, run, pick up the clips as they appear, tell what is missing."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -20,6 +18,7 @@ from pydantic import Field
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.errors import ConfigError, MediaError, UnavailableError
 from motionfocal.generation.animator import Failed, Made
+from motionfocal.generation.animators.weights import hash_path
 from motionfocal.generation.external.process import child_environment, how_it_ended, last_lines, running
 from motionfocal.generation.external.texts import one_line, refusal
 from motionfocal.settings import Settings
@@ -105,7 +104,7 @@ class Program(ABC, Generic[_S]):
             "program": self.name,
             "options": self.options.model_dump(mode="json", exclude={"minutes"}),
             "commit": _commit(self.checkout),
-            "files": {self._named(needed.path): _mark(needed.path) for needed in self.needs() if needed.decides},
+            "files": {self._named(needed.path): hash_path(needed.path) for needed in self.needs() if needed.decides},
         }
 
     @property
@@ -326,15 +325,6 @@ def _over(process: "subprocess.Popen[bytes]") -> bool:
 def _write_manifest(path: Path, tasks: Sequence[Task]) -> None:
     lines = (json.dumps(asdict(task) | {"picture": task.picture.name}) for task in tasks)
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
-def _mark(path: Path) -> str | int:
-    """What tells one version of a file from another: a small one's hash, else how many bytes it or its folder has."""
-    files = [path] if path.is_file() else [Path(root) / name for root, _, names in os.walk(path) for name in names]
-    total = sum(file.stat().st_size for file in files if file.exists())
-    if path.is_file() and total < 1_000_000:
-        return sha256(path.read_bytes()).hexdigest()[:16]
-    return total
 
 
 def _commit(checkout: Path) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from motionfocal.intervals import Interval
 from motionfocal.study.analysis.contents import AgreementWithPeople, Analysis, ComparisonRow, Table
-from motionfocal.study.design import StudyDesign
+from motionfocal.study.design import LEAST_GRADED, StudyDesign
 
 
 def methods_paragraph(analysis: Analysis, design: StudyDesign | None = None) -> str:
@@ -58,16 +58,16 @@ def _how(design: StudyDesign) -> Iterator[str]:
             f"Before their first vote, raters read instructions with examples and had to answer {training.right} of"
             f" {_count(training.tasks, 'training task')} correctly, in at most {_count(training.rounds, 'round')}."
         )
-    if checks.share and checks.kinds:
-        graded = (
-            f"; raters who passed fewer than {100 * checks.pass_share:.0f} % of the checks of kind"
-            f" {_listed(checks.fail_on)} were replaced"
-            if checks.fail_on
-            else ""
-        )
+    dealt, graded = checks.dealt(design.tasks), checks.graded(design.tasks)
+    if dealt:
         yield (
-            f"Of a rater's {design.tasks} tasks at most, {100 * checks.share:.0f} % were attention checks"
-            f" ({_listed(checks.kinds[: max(1, round(checks.share * design.tasks))])}){graded}."
+            f"Of a rater's {design.tasks} tasks at most, {100 * len(dealt) / design.tasks:.0f} % were attention checks"
+            f" ({_listed(list(dict.fromkeys(dealt)))})."
+        )
+    if len(graded) >= LEAST_GRADED:
+        yield (
+            f"From the second check of kind {_listed(list(dict.fromkeys(graded)), 'or')} on, raters who had passed"
+            f" fewer than {100 * checks.pass_share:.0f} % of these were replaced."
         )
 
 
@@ -170,8 +170,8 @@ def _count(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def _percent(share: Interval) -> str:

@@ -2,15 +2,9 @@
 
 import hashlib
 import hmac
-from typing import Literal
 
+from motionfocal.study.fieldwork.outcome import Outcome
 from motionfocal.study.plan import Study
-
-Outcome = Literal["finished", "screened_out", "failed", "closed"]
-"""How a rater's work ended: all done; turned away after the training; turned away by the checks; nothing (left) to do.
-
-closed: it is paid as finished work is.
-"""
 
 
 def receipt_code(study: Study, rater: int, outcome: Outcome) -> str:

@@ -4,7 +4,8 @@ One HIT and not many: MTurk lets a worker do a HIT once, so that nobody is paid 
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,13 +46,17 @@ def submit_address(turk_submit_to: str, *, sandbox: bool) -> str:
 
 
 def connect(*, sandbox: bool) -> "BaseClient":
-    """MTurk's service, with the credentials that boto3 finds. Raises UnavailableError without boto3."""
+    """MTurk's service, with the credentials that boto3 finds.
+
+    Raises UnavailableError without boto3, StudyError when its configuration cannot be used.
+    """
     try:
         import boto3
     except ModuleNotFoundError as error:
         raise UnavailableError("Mechanical Turk needs boto3; pip install 'motionfocal[mturk]'") from error
     service = _SANDBOX_SERVICE if sandbox else _SERVICE
-    return boto3.client("mturk", region_name="us-east-1", endpoint_url=service)
+    with _told("refused the connection"):
+        return boto3.client("mturk", region_name="us-east-1", endpoint_url=service)
 
 
 def external_question(url: str) -> str:
@@ -94,16 +99,15 @@ def post(client: "BaseClient", study: Study, public_url: str, raters: int, *, ba
     """Put up a HIT for so many raters, and return it; a batch that is there already is not put up again.
 
     Raises:
-        StudyError: the design has no ``mturk``, the address is not HTTPS, or MTurk refuses; the text says why.
+        StudyError: the design has no ``mturk``, the address is not HTTPS, or MTurk refuses or cannot be asked; the
+            text says why.
     """
-    from botocore.exceptions import ClientError
-
     terms = _terms(study)
     token = _annotation(study, batch)
     there = [hit for hit in hits(client, study) if hit.batch == batch]
     if there:
         return there[0]
-    try:
+    with _told("refused the HIT"):
         made = client.create_hit(
             Title=terms.title,
             Description=terms.description,
@@ -118,20 +122,14 @@ def post(client: "BaseClient", study: Study, public_url: str, raters: int, *, ba
             # Sent again after a broken connection, it is refused: a HIT costs money.
             UniqueRequestToken=hashlib.sha256(token.encode()).hexdigest(),
         )
-    except ClientError as error:
-        raise StudyError(f"Mechanical Turk refused the HIT: {error}") from error
     return _hit(made["HIT"])
 
 
 def hits(client: "BaseClient", study: Study) -> list[Hit]:
-    """The study's HITs, the first batch first. Raises StudyError when MTurk refuses."""
-    from botocore.exceptions import ClientError
-
+    """The study's HITs, the first batch first. Raises StudyError when MTurk refuses, or cannot be asked."""
     prefix = _annotation(study, None)
-    try:
+    with _told("did not list the HITs"):
         pages = list(client.get_paginator("list_hits").paginate())
-    except ClientError as error:
-        raise StudyError(f"Mechanical Turk did not list the HITs: {error}") from error
     ours = [hit for page in pages for hit in page["HITs"] if hit.get("RequesterAnnotation", "").startswith(prefix)]
     return sorted(map(_hit, ours), key=lambda hit: hit.batch)
 
@@ -139,11 +137,9 @@ def hits(client: "BaseClient", study: Study) -> list[Hit]:
 def approve(client: "BaseClient", hit: Hit, assignments: Collection[str]) -> tuple[list[str], list[str]]:
     """Pay those of ``assignments`` that wait for it. Returns the ids paid, and those that wait for a decision.
 
-    Raises StudyError when MTurk refuses; what was paid before stays paid, and is not paid again.
+    Raises StudyError when MTurk refuses, or cannot be asked; what was paid before stays paid, and is not paid again.
     """
-    from botocore.exceptions import ClientError
-
-    try:
+    with _told("refused to approve"):
         pages = client.get_paginator("list_assignments_for_hit").paginate(
             HITId=hit.id, AssignmentStatuses=["Submitted"]
         )
@@ -151,9 +147,21 @@ def approve(client: "BaseClient", hit: Hit, assignments: Collection[str]) -> tup
         paid = [id_ for id_ in waiting if id_ in assignments]
         for id_ in paid:
             client.approve_assignment(AssignmentId=id_)
-    except ClientError as error:
-        raise StudyError(f"Mechanical Turk refused to approve: {error}") from error
     return paid, [id_ for id_ in waiting if id_ not in assignments]
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the service says, or why it cannot be asked, as a StudyError that says what to do."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise StudyError(f"Mechanical Turk {what}: {error}") from error
+    except BotoCoreError as error:
+        advice = "check the network, and the credentials: 'aws configure' sets them"
+        raise StudyError(f"Mechanical Turk cannot be asked: {error}; {advice}") from error
 
 
 def _terms(study: Study) -> MTurk:

@@ -2,17 +2,17 @@
 
 from urllib.parse import urlencode
 
-from motionfocal.study.crowds import Outcome
 from motionfocal.study.design import Prolific
+from motionfocal.study.fieldwork.outcome import PAID, Outcome
 
 _COMPLETE = "https://app.prolific.com/submissions/complete"
 
 
 def completion_code(codes: Prolific, outcome: Outcome) -> str:
     """The code of the study's page on Prolific for this end; finished work and work that ran out have the same."""
-    if outcome == "screened_out":
-        return codes.screened_out
-    return codes.failed if outcome == "failed" else codes.completed
+    if outcome in PAID:
+        return codes.completed
+    return codes.screened_out if outcome == "screened_out" else codes.failed
 
 
 def completion_link(codes: Prolific, outcome: Outcome) -> str:

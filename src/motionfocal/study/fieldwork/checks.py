@@ -1,6 +1,6 @@
 """Attention checks: where they stand among a rater's tasks, what is shown, and how an answer is graded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,12 +8,11 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from motionfocal.study.design import CheckKind, Checks
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
-from motionfocal.study.plan import Study
+from motionfocal.study.design import LEAST_GRADED, CheckKind, Checks
+from motionfocal.study.fieldwork.records import REPEAT, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.plan import CheckPlan, Example, PairPlan, Plan, Shown, Study
 from motionfocal.study.protocol import Preference
 
-REPEAT = "repeat:"
 _SPACE = 3
 """A repeat comes at least so many tasks after what it repeats."""
 
@@ -33,20 +32,29 @@ class Task:
 def check_places(checks: Checks, tasks: int, seed: int) -> dict[int, CheckKind]:
     """Which of a rater's tasks (1 is the first) are checks, and of which kind.
 
-    They are spread: each equal part of the tasks has one, anywhere in it, but the first task is none. Kinds are taken
-    in the order of the design, so that with few checks those that come first are there, and then shuffled.
+    They are spread: each equal part of the tasks has one, anywhere in it, but the first task is none. Their kinds are
+    those that the design deals, shuffled.
     """
-    count = min(round(checks.share * tasks), tasks - 1) if checks.kinds else 0
+    kinds = checks.dealt(tasks)
     rng = np.random.default_rng([seed, 1])
-    edges = np.linspace(1, tasks, count + 1).astype(int)
+    edges = np.linspace(1, tasks, len(kinds) + 1).astype(int)
     numbers = [int(rng.integers(low, high)) + 1 for low, high in pairwise(edges)]
-    kinds = [checks.kinds[place % len(checks.kinds)] for place in range(count)]
-    return dict(zip(numbers, (kinds[place] for place in rng.permutation(count)), strict=True))
+    return dict(zip(numbers, (kinds[place] for place in rng.permutation(len(kinds))), strict=True))
 
 
 def check_kind(study: Study, target: str) -> CheckKind:
     """The kind of the check that an impression shows."""
     return "repeat" if target.startswith(REPEAT) else study.plan.check(target).kind
+
+
+def item_of(plan: Plan, impression: ImpressionRecord) -> Shown:
+    """The picture and text that an impression is about. Raises UnknownNameError when the plan has no such target."""
+    find: Callable[[str], Example | CheckPlan | PairPlan] = plan.pair
+    if impression.kind == "training":
+        find = plan.example
+    elif impression.kind == "check" and impression.repeats is None:
+        find = plan.check
+    return plan.item(find(impression.subject).item)
 
 
 def draw_check(
@@ -110,4 +118,4 @@ def has_failed(session: Session, study: Study, rater: RaterRecord) -> bool:
     )
     checks = study.design.checks
     grades = [bool(passed) for target, passed in shown if check_kind(study, target) in checks.fail_on]
-    return len(grades) >= 2 and sum(grades) / len(grades) < checks.pass_share
+    return len(grades) >= LEAST_GRADED and sum(grades) / len(grades) < checks.pass_share

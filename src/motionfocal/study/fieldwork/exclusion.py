@@ -5,12 +5,24 @@ import secrets
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from motionfocal.errors import StudyError
-from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.errors import RefusedError, StudyError
+from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, InvitationRecord, RaterRecord, VoteRecord
 from motionfocal.study.fieldwork.slots import Slots, slots
 from motionfocal.study.plan import Study
 
-WITHDREW = "withdrew"
+WITHDREW, FAILED_CHECKS = "withdrew", "attention checks"
+"""Reasons that no person gives."""
+
+
+def why_left_out(rater: RaterRecord) -> str:
+    """Why the votes of a rater do not count; "" where they do."""
+    return rater.excluded or (FAILED_CHECKS if rater.state == "failed" else "")
+
+
+def require_staying(rater: RaterRecord) -> None:
+    """Raises RefusedError (409) for a rater who withdrew: nothing more is stored of that person."""
+    if rater.excluded == WITHDREW:
+        raise RefusedError("You have withdrawn from this study: nothing more is stored. You can close this page.", 409)
 
 
 def void_votes(session: Session, rater: RaterRecord) -> None:
@@ -30,11 +42,13 @@ def void_votes(session: Session, rater: RaterRecord) -> None:
     session.execute(update(ImpressionRecord).where(*of_rater, ImpressionRecord.state == "open").values(state="expired"))
 
 
-def exclude(session: Session, study: Study, rater_id: int, reason: str, by: str, now: float) -> None:
-    """Leave a rater out. Raises StudyError without a reason, and when there is no such rater."""
+def exclude(session: Session, rater_id: int, reason: str, by: str, now: float) -> None:
+    """Leave a rater out. Raises StudyError without a reason, when there is no such rater, and for one who withdrew."""
     rater = _rater(session, rater_id)
     if not reason.strip():
         raise StudyError("an exclusion needs a reason: it is reported with the results")
+    if reason.strip() == WITHDREW:
+        raise StudyError(f"who withdraws is to be forgotten: motionfocal study forget STUDY {rater.name}")
     rater.excluded = reason.strip()
     void_votes(session, rater)
     session.add(EventRecord(rater_id=rater_id, kind="excluded", at=now, what={"reason": rater.excluded, "by": by}))
@@ -47,8 +61,6 @@ def include(session: Session, study: Study, rater_id: int, reason: str, by: str,
     Raises StudyError without a reason, when there is no such rater, and for one who withdrew.
     """
     rater = _rater(session, rater_id)
-    if rater.excluded == WITHDREW:
-        raise StudyError(f"{rater.name} withdrew from the study: the votes stay void")
     if not reason.strip():
         raise StudyError("to take a rater in again needs a reason: it is reported with the results")
     rater.excluded = ""
@@ -68,8 +80,9 @@ def include(session: Session, study: Study, rater_id: int, reason: str, by: str,
 
 
 def forget(session: Session, name: str, now: float) -> None:
-    """Erase what could lead to a rater who withdraws; the votes stay as void, so that the study's counts hold.
+    """Erase for good what could lead to a rater who withdraws; choices stay, void, so that the study's counts hold.
 
+    The seed goes too, since it is a hash of the key; an invitation loses its label, and is closed.
     Raises StudyError when there is no such rater.
     """
     rater = session.scalar(select(RaterRecord).where(RaterRecord.name == name))
@@ -77,7 +90,10 @@ def forget(session: Session, name: str, now: float) -> None:
         raise StudyError(f"no rater {name!r} in this study")
     rater.excluded = WITHDREW
     void_votes(session, rater)
-    rater.key, rater.session = f"forgotten-{secrets.token_hex(8)}", {}
+    invitation = session.get(InvitationRecord, rater.key) if rater.source == "link" else None
+    if invitation is not None:
+        invitation.label, invitation.revoked = "", True
+    rater.key, rater.seed, rater.session = f"forgotten-{secrets.token_hex(8)}", 0, {}
     session.execute(update(VoteRecord).where(VoteRecord.rater_id == rater.id).values(comment="", device={}))
     session.execute(delete(EventRecord).where(EventRecord.rater_id == rater.id))
     session.add(EventRecord(rater_id=rater.id, kind="forgotten", at=now, what={}))
@@ -85,7 +101,10 @@ def forget(session: Session, name: str, now: float) -> None:
 
 
 def _rater(session: Session, rater_id: int) -> RaterRecord:
+    """The rater who is to be decided about."""
     rater = session.get(RaterRecord, rater_id)
     if rater is None:
         raise StudyError(f"no rater {rater_id} in this study")
+    if rater.excluded == WITHDREW:
+        raise StudyError(f"{rater.name} withdrew from the study: the votes stay void")
     return rater

@@ -27,13 +27,12 @@ from motionfocal.study.fieldwork.overview import (
     Screening,
     TimeOnTask,
 )
-from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, RaterState
+from motionfocal.study.fieldwork.records import ENDED, ImpressionRecord, RaterRecord, RaterState
 from motionfocal.study.fieldwork.votes_of import judgements_of
 from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Judgement
 from motionfocal.study.raters.comparisons import machine_judgements
 
-ENDED: tuple[RaterState, ...] = ("finished", "screened_out", "failed")
 _RESAMPLES = 1000
 _ENOUGH = 10
 """Answers before a rater's habit, or disagreement, is called odd."""
@@ -173,13 +172,14 @@ def _rater_row(
     usual: TimeOnTask | None,
 ) -> RaterProgress:
     on_pairs = [vote for vote in votes if vote.kind == "pair"]
-    sides = [answer["choice"] for vote in on_pairs for answer in vote.answers if answer["choice"] != "tie"]
+    chosen = _sides(on_pairs)
+    sides = [side for of_question in chosen.values() for side in of_question]
     same = [same for vote in on_pairs for same in majority.sides_with_others(vote)]
     seconds = [vote.took for vote in votes if vote.kind != "training"]
     flags = Counter(flag for vote in votes for flag in vote.flags)
     checks = tallies(votes)
     odd = {
-        "left": len(sides) >= _ENOUGH and binomtest(sides.count("left"), len(sides)).pvalue < 0.01,
+        "left": _leans(chosen.values()),
         "agrees": len(same) >= _ENOUGH and 2 * sum(same) < len(same),
         "seconds": usual is not None and len(seconds) >= _ENOUGH and 3 * float(np.median(seconds)) < usual.median,
         "checks": any(check.failed for check in checks if check.kind in design.checks.fail_on),
@@ -204,6 +204,27 @@ def _rater_row(
         comments=sum(vote.commented for vote in votes),
         odd=frozenset(name for name, is_odd in odd.items() if is_odd),
     )
+
+
+def _sides(votes: Iterable[Answered]) -> dict[object, list[object]]:
+    """By question, the sides that were chosen; ties left out."""
+    chosen: dict[object, list[object]] = defaultdict(list)
+    for vote in votes:
+        for answer in vote.answers:
+            if answer["choice"] != "tie":
+                chosen[answer["question"]].append(answer["choice"])
+    return chosen
+
+
+def _leans(chosen: Iterable[Sequence[object]]) -> bool:
+    """Whether left was chosen so often, or so seldom, that less than one in a hundred without a habit would.
+
+    Two answers about one showing are no two choices of a side: each question is tested by itself, and the smallest
+    p-value is multiplied by their number.
+    """
+    tested = [sides for sides in chosen if len(sides) >= _ENOUGH]
+    p_values = [binomtest(sides.count("left"), len(sides)).pvalue for sides in tested]
+    return bool(p_values) and len(p_values) * min(p_values) < 0.01
 
 
 def _time_on_task(votes: Sequence[Answered]) -> TimeOnTask | None:

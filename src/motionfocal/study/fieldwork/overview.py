@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from motionfocal.intervals import Interval
 from motionfocal.study.analysis.contents import Agreement, SideBias
+from motionfocal.study.fieldwork.exclusion import WITHDREW
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class RaterProgress:
     flags: Mapping[str, int]
     comments: int
     odd: frozenset[str] = frozenset()
+
+    @property
+    def withdrew(self) -> bool:
+        """Whether the rater was forgotten: there is nothing left to decide."""
+        return self.excluded == WITHDREW
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from motionfocal.errors import RefusedError
+from motionfocal.errors import RefusedError, StudyError
+from motionfocal.study.fieldwork.exclusion import require_staying
 from motionfocal.study.fieldwork.records import InvitationRecord, RaterRecord
 from motionfocal.study.plan import Study
 
 
 def hidden(study: Study, worker: str) -> str:
-    """A crowd's worker id as the database keeps it: a salted SHA-256, which nobody can turn back."""
+    """A crowd's worker id as the database keeps it: a salted SHA-256.
+
+    Nobody can turn it back, but who has the study's salt and an id can tell whether that worker took part.
+    """
     return hashlib.sha256(f"{study.secrets.salt}|{worker}".encode()).hexdigest()
 
 
@@ -66,6 +70,15 @@ def invite(
     return made
 
 
+def close_invitation(session: Session, code: str) -> None:
+    """Let nobody come by an invitation any more. Raises StudyError when there is none with this code."""
+    invitation = session.get(InvitationRecord, code)
+    if invitation is None:
+        raise StudyError("no invitation with this code in this study")
+    invitation.revoked = True
+    session.flush()
+
+
 def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord:
     """The rater of an invitation: whoever opens it again goes on where he was.
 
@@ -75,13 +88,14 @@ def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord
     invitation = session.get(InvitationRecord, code)
     if invitation is None:
         raise RefusedError("This invitation is not known. Please open the whole link that you were sent.", 404)
-    if invitation.revoked or (invitation.expires is not None and invitation.expires < now):
+    if not invitation.is_open(now):
         raise RefusedError("This invitation is over. Please ask for a new one.")
     return join(session, study, source="link", key=code, now=now)
 
 
 def consent(session: Session, study: Study, rater: RaterRecord, version: str, now: float) -> None:
-    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown."""
+    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown, and if he withdrew."""
+    require_staying(rater)
     if version != study.design.texts.consent_version:
         raise RefusedError("The text on consent has changed since you opened the page. Please read it again.", 409)
     if rater.state == "invited":
@@ -91,7 +105,8 @@ def consent(session: Session, study: Study, rater: RaterRecord, version: str, no
 
 
 def understood(session: Session, study: Study, rater: RaterRecord, now: float) -> None:
-    """The instructions have been read: on to the training, or to the study where there is none."""
+    """The instructions have been read: on to the training, or to the study. Raises RefusedError if he withdrew."""
+    require_staying(rater)
     if rater.state == "consented":
         rater.state = "training" if study.plan.training else "working"
     rater.seen = now

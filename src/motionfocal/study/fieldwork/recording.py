@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from motionfocal.errors import RefusedError
 from motionfocal.study.design import StudyDesign
 from motionfocal.study.fieldwork.checks import grade, has_failed
-from motionfocal.study.fieldwork.exclusion import void_votes
+from motionfocal.study.fieldwork.exclusion import FAILED_CHECKS, require_staying, void_votes
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.fieldwork.slots import Slots, slots
-from motionfocal.study.plan import Example, Study
+from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Preference
 
 
@@ -59,9 +59,10 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
     came faster than its clips last is flagged.
 
     Raises:
-        RefusedError: no such task of this rater (404), another answer to it is stored (409), or the answers are not
-            answers to the study's questions (422).
+        RefusedError: no such task of this rater (404), another answer to it is stored or the rater withdrew (409), or
+            the answers are not answers to the study's questions (422).
     """
+    require_staying(rater)
     impression, stored = _impression(session, rater, ballot)
     answers = [
         {"question": said.question, "choice": said.choice, "reasons": list(said.reasons)} for said in ballot.answers
@@ -98,7 +99,8 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
 def note_events(
     session: Session, rater: RaterRecord, events: Iterable[tuple[str, str, Mapping[str, object]]], now: float
 ) -> None:
-    """Write down what happened in a rater's browser: kind, impression's uid, details."""
+    """Write down what happened in a rater's browser: kind, impression's uid, details. RefusedError if he withdrew."""
+    require_staying(rater)
     session.add_all(
         EventRecord(rater_id=rater.id, kind=kind, impression=impression, at=now, what=dict(what))
         for kind, impression, what in events
@@ -148,7 +150,7 @@ def _counts_as(session: Session, study: Study, rater: RaterRecord, impression: I
 def _passed(session: Session, study: Study, impression: ImpressionRecord, ballot: Ballot) -> bool | None:
     choice = ballot.answers[0].choice
     if impression.kind == "training":
-        return choice == _example(study, impression).better
+        return choice == study.plan.example(impression.target).better
     return grade(session, study, impression, choice) if impression.kind == "check" else None
 
 
@@ -161,14 +163,10 @@ def _flags(design: StudyDesign, impression: ImpressionRecord, ballot: Ballot, no
     return [flag for flag, is_so in flags.items() if is_so]
 
 
-def _example(study: Study, impression: ImpressionRecord) -> Example:
-    return next(example for example in study.plan.training if example.id == impression.target)
-
-
 def _receipt(study: Study, impression: ImpressionRecord, vote: VoteRecord, *, again: bool) -> Receipt:
     if impression.kind != "training":
         return Receipt(again, impression.kind)
-    return Receipt(again, impression.kind, vote.passed, _example(study, impression).why)
+    return Receipt(again, impression.kind, vote.passed, study.plan.example(impression.target).why)
 
 
 def _move_on(session: Session, study: Study, rater: RaterRecord, impression: ImpressionRecord, now: float) -> None:
@@ -178,7 +176,7 @@ def _move_on(session: Session, study: Study, rater: RaterRecord, impression: Imp
     elif impression.kind == "check" and rater.state != "failed" and has_failed(session, study, rater):
         rater.state, rater.ended = "failed", now
         void_votes(session, rater)
-        session.add(EventRecord(rater_id=rater.id, kind="failed", at=now, what={"reason": "attention checks"}))
+        session.add(EventRecord(rater_id=rater.id, kind="failed", at=now, what={"reason": FAILED_CHECKS}))
     session.flush()
 
 

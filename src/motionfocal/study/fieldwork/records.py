@@ -1,4 +1,6 @@
-"""The tables of a study's database. Nothing is ever deleted from them; times are seconds since 1970 on the server.
+"""The tables of a study's database; times are seconds since 1970 on the server.
+
+Nothing is deleted from them but what could lead to a rater who withdraws (``exclusion.forget``).
 
 An *impression* is one showing of one comparison to one rater, sides and order recorded; a vote answers one impression.
 """
@@ -12,6 +14,9 @@ RaterState = Literal["invited", "consented", "training", "working", "finished", 
 """In order: has arrived; has agreed; has read the instructions; has passed the training; has done all tasks; or was
 turned away after training; or by the attention checks."""
 
+ENDED: tuple[RaterState, ...] = ("finished", "screened_out", "failed")
+"""States after which a rater has nothing to do."""
+
 ImpressionKind = Literal["pair", "check", "training"]
 
 ImpressionState = Literal["open", "answered", "surplus", "void", "expired"]
@@ -20,6 +25,12 @@ ImpressionState = Literal["open", "answered", "surplus", "void", "expired"]
 VoteState = Literal["valid", "surplus", "void"]
 """valid: counts. surplus: came after its lease had gone to another rater, who answered. void: its rater failed or is
 excluded."""
+
+STUDY_EVENTS = ("excluded", "included", "failed", "forgotten")
+"""Kinds of events that tell what was done to a rater; no rater's browser may report one."""
+
+REPEAT = "repeat:"
+"""Before the pair in the target of a check that shows it again."""
 
 
 class Record(DeclarativeBase):
@@ -88,6 +99,11 @@ class ImpressionRecord(Record):
     shown: Mapped[float] = mapped_column(Float)
     lease: Mapped[float] = mapped_column(Float)
 
+    @property
+    def subject(self) -> str:
+        """The id of what is shown in the plan: ``target``, of a repeat the pair."""
+        return self.target.removeprefix(REPEAT)
+
 
 class VoteRecord(Record):
     """One answer, as the rater gave it.
@@ -128,7 +144,7 @@ class EventRecord(Record):
 
 
 class InvitationRecord(Record):
-    """A link for one rater. ``expires`` is None where it never does; ``revoked`` closes it."""
+    """A link for one rater. ``expires`` is None where it never does; one that is ``revoked`` was closed before."""
 
     __tablename__ = "invitations"
     code: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -136,3 +152,7 @@ class InvitationRecord(Record):
     created: Mapped[float] = mapped_column(Float)
     expires: Mapped[float | None] = mapped_column(Float, default=None)
     revoked: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    def is_open(self, now: float) -> bool:
+        """Whether a rater can come by it."""
+        return not self.revoked and (self.expires is None or self.expires > now)

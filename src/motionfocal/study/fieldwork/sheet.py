@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from motionfocal.errors import StudyError
 from motionfocal.study.fieldwork.answered import answered
-from motionfocal.study.fieldwork.checks import REPEAT, check_kind
+from motionfocal.study.fieldwork.checks import check_kind, item_of
 from motionfocal.study.fieldwork.monitor import rater_rows
 from motionfocal.study.fieldwork.overview import AnsweredTask, Noted, RaterSheet, Said
-from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.fieldwork.records import STUDY_EVENTS, EventRecord, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
 
 
@@ -29,12 +29,11 @@ def rater_sheet(session: Session, study: Study, rater_id: int) -> RaterSheet:
         .order_by(VoteRecord.id)
     )
     events = session.scalars(select(EventRecord).where(EventRecord.rater_id == rater_id).order_by(EventRecord.id)).all()
-    of_study = [event for event in events if _is_of_study(event)]
     return RaterSheet(
         rater=next(row for row in rows if row.id == rater_id),
         tasks=tuple(_task(study, impression, vote) for impression, vote in tasks),
-        events=Counter(event.kind for event in events if not _is_of_study(event)),
-        history=tuple(Noted(event.kind, event.at, event.what) for event in of_study),
+        events=Counter(event.kind for event in events if event.kind not in STUDY_EVENTS),
+        history=tuple(Noted(event.kind, event.at, event.what) for event in events if event.kind in STUDY_EVENTS),
     )
 
 
@@ -43,7 +42,7 @@ def _task(study: Study, impression: ImpressionRecord, vote: VoteRecord) -> Answe
     return AnsweredTask(
         number=impression.number,
         what=what,
-        text=study.plan.item(_item(study, impression)).text,
+        text=item_of(study.plan, impression).text,
         instructed=impression.instructed,
         left=_shown(study, impression, impression.left),
         right=_shown(study, impression, impression.right),
@@ -64,25 +63,10 @@ def _task(study: Study, impression: ImpressionRecord, vote: VoteRecord) -> Answe
     )
 
 
-def _item(study: Study, impression: ImpressionRecord) -> str:
-    """The item that an impression was about."""
-    plan, target = study.plan, impression.target
-    if impression.kind == "training":
-        return next(example.item for example in plan.training if example.id == target)
-    if impression.kind == "check" and not target.startswith(REPEAT):
-        return plan.check(target).item
-    return plan.pair(target.removeprefix(REPEAT)).item
-
-
 def _shown(study: Study, impression: ImpressionRecord, clip: str) -> str:
     """What stood on a side: a model's clip, or one that was made to be worse."""
     if not clip:
         return ""
     found = study.plan.clip(clip)
-    of_another = "" if found.item == _item(study, impression) else " (another item)"
+    of_another = "" if found.item == item_of(study.plan, impression).item else " (another item)"
     return f"{found.model or 'made for a check'}{of_another}"
-
-
-def _is_of_study(event: EventRecord) -> bool:
-    """What was done to a rater, and not what the rater's browser tells."""
-    return event.kind in ("excluded", "included", "failed", "forgotten")

@@ -91,8 +91,7 @@ def _answer(
     rng: np.random.Generator,
 ) -> tuple[Preference, tuple[str, ...]]:
     if task.kind == "training":
-        better = next(example.better for example in study.plan.training if example.id == task.target)
-        return ("left" if better == "left" else "right"), ()
+        return ("left" if study.plan.example(task.target).better == "left" else "right"), ()
     if task.kind == "check":
         right = "" if crowd.careless[rater] else right_side(session, study, task)
         return ("left" if right == "left" or (not right and rng.random() < 0.5) else "right"), ()

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from motionfocal.study.analysis.export import CheckRow, VoteRow
 from motionfocal.study.fieldwork.checks import check_kind, right_side
+from motionfocal.study.fieldwork.exclusion import why_left_out
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
 from motionfocal.study.protocol import Judgement, Preference
@@ -31,7 +32,7 @@ def vote_rows(session: Session, study: Study) -> list[VoteRow]:
                 flags=tuple(vote.flags),
                 comment=vote.comment,
                 state=vote.state,
-                excluded=rater.excluded or ("attention checks" if rater.state == "failed" else ""),
+                excluded=why_left_out(rater),
             )
             for said in _judgements(study, (vote, impression, rater))
         ]
@@ -82,10 +83,7 @@ def check_rows(session: Session, study: Study) -> list[CheckRow]:
 def left_out(session: Session) -> dict[str, str]:
     """Raters whose votes do not count, and why."""
     raters = session.scalars(select(RaterRecord).order_by(RaterRecord.id))
-    reasons = {
-        rater.name: rater.excluded or ("attention checks" if rater.state == "failed" else "") for rater in raters
-    }
-    return {name: reason for name, reason in reasons.items() if reason}
+    return {rater.name: reason for rater in raters if (reason := why_left_out(rater))}
 
 
 def _answered(session: Session, kind: str) -> list[_Answered]:
@@ -106,7 +104,7 @@ def _judgements(study: Study, found: _Answered) -> list[Judgement]:
     left, right = study.plan.clip(impression.left), study.plan.clip(impression.right)
     return [
         Judgement(
-            comparison=impression.target.removeprefix("repeat:"),
+            comparison=impression.subject,
             item=left.item,
             image=study.plan.item(left.item).image,
             left_model=left.model,

@@ -5,20 +5,28 @@ from pathlib import Path
 
 from motionfocal.errors import GalleryError, MediaError, StudyError
 from motionfocal.study.plan import Study
-from motionfocal.study.protocol import Comparison, Judgement
+from motionfocal.study.protocol import Comparison, Judgement, Preference
+from motionfocal.study.questions import PRESETS, Question
 from motionfocal.video import read_clip
 from motionfocal.worlds import SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import Measurement, SpritesOracle, reasons_for
 
+(_PAPERS,) = PRESETS["motif"]
+
 
 class OracleRater:
-    """Prefers the clip with the higher score, and says why by the paper's four reasons."""
+    """Prefers the clip with the higher score, and says why by those of the paper's four reasons that are offered."""
 
     name = "oracle"
 
-    def __init__(self, world: SpritesWorld, items: Mapping[str, WorldItem]) -> None:
-        """``items`` by id are the questions; ``world`` must have the settings that drew them."""
+    def __init__(self, world: SpritesWorld, items: Mapping[str, WorldItem], question: Question = _PAPERS) -> None:
+        """``items`` by id are what was asked of the models; ``world`` must have the settings that drew them.
+
+        ``question`` is the one that the judgements answer, and that offers reasons.
+        """
+        self.question = question.id
+        self._offered = {reason.id for reason in question.reasons}
         self._world = world
         self._items = items
         self._oracle = SpritesOracle(world)
@@ -29,10 +37,11 @@ class OracleRater:
         left = self.measure(comparison.left, comparison.item)
         right = self.measure(comparison.right, comparison.item)
         if left.score == right.score:
-            return comparison.judged(self.name, "tie")
-        if left.score > right.score:
-            return comparison.judged(self.name, "left", reasons_for(left, right))
-        return comparison.judged(self.name, "right", reasons_for(right, left))
+            return comparison.judged(self.name, "tie", question=self.question)
+        side: Preference = "left" if left.score > right.score else "right"
+        why = reasons_for(left, right) if side == "left" else reasons_for(right, left)
+        reasons = tuple(reason for reason in why if reason in self._offered)
+        return comparison.judged(self.name, side, reasons, question=self.question)
 
     def measure(self, path: Path, item: str) -> Measurement:
         """What the clip in ``path`` shows, against what the item with this id asks for; a file is read once.
@@ -52,7 +61,9 @@ class OracleRater:
 
 
 def oracle_of(study: Study, benchmark: SpritesBenchmark) -> OracleRater:
-    """The oracle of the world that a study's items are of; its galleries' ``load_origin`` has the benchmark.
+    """The oracle of the world that a study's items are of, for the study's first question.
+
+    The galleries' ``load_origin`` has the benchmark.
 
     Raises StudyError when the study's form leaves other clips than the world's: more or fewer frames, or a part of the
     picture (a world's clips are square).
@@ -63,4 +74,4 @@ def oracle_of(study: Study, benchmark: SpritesBenchmark) -> OracleRater:
             f"form: the oracle needs square clips of {world.frames} frames, as its world has; the study's are"
             f" {form.height}x{form.width}, {form.frames} frames; create it with form: {{frames: {world.frames}}}"
         )
-    return OracleRater(SpritesWorld(world), {item.id: item for item in benchmark.items()})
+    return OracleRater(SpritesWorld(world), {item.id: item for item in benchmark.items()}, study.design.asked[0])

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.exclusion import exclude, include
 from motionfocal.study.fieldwork.monitor import overview
-from motionfocal.study.fieldwork.people import invite
+from motionfocal.study.fieldwork.people import close_invitation, invite
 from motionfocal.study.fieldwork.records import EventRecord, InvitationRecord, RaterRecord
 from motionfocal.study.fieldwork.sheet import rater_sheet
 from motionfocal.study.web.admin_auth import COOKIE, SESSION_SECONDS, AdminSession, Doorkeeper
@@ -139,7 +139,6 @@ def _add_overview(router: APIRouter, context: Context, gate: _Gate) -> None:
 
 def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
     study = context.study
-    changes = {"exclude": exclude, "include": include}
 
     @router.get("/raters/{rater}")
     def rater_page(session: Annotated[AdminSession, Depends(gate.seen)], rater: Number) -> HTMLResponse:
@@ -154,12 +153,15 @@ def _add_raters(router: APIRouter, context: Context, gate: _Gate) -> None:
     def decide(
         session: Annotated[AdminSession, Depends(gate.posted)],
         rater: Number,
-        change: Annotated[str, Path(pattern="^(exclude|include)$")],
+        change: Literal["exclude", "include"],
         reason: Annotated[Text, Form(max_length=500)] = "",
     ) -> Response:
         with context.database.write() as records:
             try:
-                changes[change](records, study, rater, reason, _BY, context.clock())
+                if change == "exclude":
+                    exclude(records, rater, reason, _BY, context.clock())
+                else:
+                    include(records, study, rater, reason, _BY, context.clock())
             except StudyError as error:
                 raise HTTPException(422, str(error)) from error
             _note(records, context, session, change, {"rater": rater, "reason": reason.strip()})
@@ -184,7 +186,17 @@ def _add_invitations(router: APIRouter, context: Context, gate: _Gate) -> None:
         now = context.clock()
         with context.database.write() as records:
             invite(records, count, now, expires=now + days * _DAY if days else None, label=label.strip())
-            _note(records, context, session, "invite", {"count": count, "label": label.strip(), "days": days})
+            _note(records, context, session, "invite", {"count": count, "days": days})  # a label may name a person
+        return RedirectResponse("/admin/invitations", 303)
+
+    @router.post("/invitations/{code}/close")
+    def close(session: Annotated[AdminSession, Depends(gate.posted)], code: Text) -> Response:
+        with context.database.write() as records:
+            try:
+                close_invitation(records, code)
+            except StudyError as error:
+                raise HTTPException(404) from error
+            _note(records, context, session, "close invitation", {"code": code})
         return RedirectResponse("/admin/invitations", 303)
 
 
@@ -193,13 +205,15 @@ def _invitation_rows(records: Session, base: str, now: float) -> tuple[Invitatio
     made = records.scalars(select(InvitationRecord).order_by(InvitationRecord.created.desc(), InvitationRecord.code))
     return tuple(
         InvitationRow(
+            code=invitation.code,
             url=f"{base}/join/{invitation.code}",
             label=invitation.label,
             created=invitation.created,
             expires=invitation.expires,
             rater=by_code[invitation.code].name if invitation.code in by_code else "",
             rater_id=by_code[invitation.code].id if invitation.code in by_code else 0,
-            is_open=not invitation.revoked and (invitation.expires is None or invitation.expires > now),
+            is_open=invitation.is_open(now),
+            closed=invitation.revoked,
         )
         for invitation in made
     )

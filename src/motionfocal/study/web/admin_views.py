@@ -67,8 +67,9 @@ class RaterView:
 
 @dataclass(frozen=True)
 class InvitationRow:
-    """An invitation: its link, who came by it ("" for nobody), and whether it is still open."""
+    """An invitation: its link, who came by it ("" for nobody), whether it is still open, and whether it was closed."""
 
+    code: str
     url: str
     label: str
     created: float
@@ -76,6 +77,7 @@ class InvitationRow:
     rater: str
     rater_id: int
     is_open: bool
+    closed: bool
 
 
 @dataclass(frozen=True)

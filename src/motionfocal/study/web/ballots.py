@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from motionfocal.settings import Settings
 from motionfocal.study.fieldwork.recording import Answer, Ballot
+from motionfocal.study.fieldwork.records import STUDY_EVENTS
 from motionfocal.study.questions import MOST_REASONS
 
 
@@ -26,8 +27,6 @@ Value = (
     bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | FiniteFloat | Annotated[Text, Field(max_length=200)] | None
 )
 Facts = Annotated[dict[Name, Value], Field(max_length=16)]
-
-_OF_THE_STUDY = ("excluded", "included", "failed")
 
 
 class AnswerBody(Settings):
@@ -72,7 +71,7 @@ class VoteBody(Settings):
 
 def _of_a_page(kind: str) -> str:
     """What a browser reports must not look like what the study itself writes down."""
-    if kind in _OF_THE_STUDY:
+    if kind in STUDY_EVENTS:
         raise ValueError("is written down by the study only")
     return kind
 

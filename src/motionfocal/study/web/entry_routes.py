@@ -12,12 +12,13 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from motionfocal.errors import RefusedError
 from motionfocal.study.crowds import mturk
+from motionfocal.study.fieldwork.outcome import has_ended
 from motionfocal.study.fieldwork.people import hidden, join, redeem
 from motionfocal.study.fieldwork.records import RaterRecord, StudyRecord
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.guards import RateLimit
 from motionfocal.study.web.pages import render
-from motionfocal.study.web.shown import ENDED, example_views
+from motionfocal.study.web.shown import example_views
 from motionfocal.study.web.tokens import RaterTokens
 from motionfocal.study.web.views import PreviewView, ProblemView
 
@@ -112,7 +113,7 @@ def _page_of(context: Context, rater: RaterRecord) -> Response:
 def _require_unpaid(session: Session, source: str, key: str, ids: dict[str, str]) -> None:
     """A worker's end belongs to the assignment in which it was reached: another one would be paid for nothing."""
     rater = session.scalar(select(RaterRecord).where(RaterRecord.source == source, RaterRecord.key == key))
-    if rater is not None and (rater.state in ENDED or rater.excluded) and rater.session != ids:
+    if rater is not None and has_ended(rater) and rater.session != ids:
         raise RefusedError(
             "You have taken part in this study already. Please return the task; it cannot be done twice."
         )

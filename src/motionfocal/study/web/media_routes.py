@@ -13,17 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from motionfocal.errors import StudyError
+from motionfocal.study.fieldwork.checks import item_of
 from motionfocal.study.fieldwork.records import ImpressionRecord
 from motionfocal.study.plan import Example
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.guards import Number
-from motionfocal.study.web.shown import item_of
 from motionfocal.study.web.tokens import RaterTokens
 
 _REMEMBERED = 4096  # impressions
 _MAX_RANGES = 8  # players ask for one
 _UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
 _LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -101,4 +101,4 @@ def _media(request: Request, path: Path, name: str) -> FileResponse:
     if not path.is_file():
         raise StudyError(f"{path}: is missing from the study's folder; put it back")
     headers = {"Cache-Control": "private, max-age=3600", "ETag": f'"{name}"', "Last-Modified": _LONG_AGO}
-    return FileResponse(path, media_type=_TYPES[path.suffix.lower()], headers=headers)
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)

@@ -16,6 +16,7 @@ from motionfocal.study.web.views import (
     ProblemView,
     TaskView,
     View,
+    WaitingView,
 )
 
 SCRIPTS = ("clock.js", "clips.js", "votes.js", "answers.js", "study.js")
@@ -28,6 +29,7 @@ _TEMPLATES: dict[type[View], str] = {
     ConsentView: "consent.html.j2",
     InstructionsView: "instructions.html.j2",
     TaskView: "task.html.j2",
+    WaitingView: "waiting.html.j2",
     DoneView: "done.html.j2",
     ProblemView: "problem.html.j2",
     PreviewView: "preview.html.j2",

@@ -4,24 +4,30 @@ from typing import Literal, cast
 
 from sqlalchemy.orm import Session
 
-from motionfocal.study.crowds import Outcome, receipt_code
+from motionfocal.study.crowds import receipt_code
 from motionfocal.study.crowds.mturk import submit_address
 from motionfocal.study.crowds.prolific import completion_code, completion_link
 from motionfocal.study.fieldwork.assignment import next_task, progress
-from motionfocal.study.fieldwork.checks import REPEAT
+from motionfocal.study.fieldwork.checks import item_of
+from motionfocal.study.fieldwork.outcome import has_ended, outcome_of
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord
-from motionfocal.study.plan import Example, Plan, Shown, Study
+from motionfocal.study.plan import Study
 from motionfocal.study.web.context import Context
-from motionfocal.study.web.views import ConsentView, DoneView, ExampleView, InstructionsView, TaskView, View
-
-ENDED = ("finished", "screened_out", "failed")
-"""States after which a rater has nothing to do."""
+from motionfocal.study.web.views import (
+    ConsentView,
+    DoneView,
+    ExampleView,
+    InstructionsView,
+    TaskView,
+    View,
+    WaitingView,
+)
 
 
 def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -> View:
     """The page for a rater whose address is ``base``. Call it in a writing transaction: it may give out a task."""
     study, design = context.study, context.study.design
-    if rater.excluded or rater.state in ENDED:
+    if has_ended(rater):
         return _done(context, session, rater, base)
     if rater.state == "invited":
         return ConsentView(design.texts, base)
@@ -29,7 +35,9 @@ def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -
         examples = example_views(study)
         return InstructionsView(design.texts, base, design.asked, examples, len(study.plan.training), design.ties)
     task = next_task(session, study, rater, context.clock())
-    return _done(context, session, rater, base) if task is None else _task(study, session, rater, task, base)
+    if task is not None:
+        return _task(study, session, rater, task, base)
+    return _done(context, session, rater, base) if has_ended(rater) else WaitingView(design.texts, base)
 
 
 def example_views(study: Study) -> tuple[ExampleView, ...]:
@@ -44,22 +52,6 @@ def example_views(study: Study) -> tuple[ExampleView, ...]:
         )
         for number, example in enumerate(study.plan.examples, 1)
     )
-
-
-def item_of(plan: Plan, impression: ImpressionRecord) -> Shown:
-    """The picture and text that an impression shows. Raises UnknownNameError when the plan has no such target."""
-    if impression.kind == "training":
-        return plan.item(training_example(plan, impression).item)
-    if impression.kind == "pair":
-        return plan.item(plan.pair(impression.target).item)
-    if impression.target.startswith(REPEAT):
-        return plan.item(plan.pair(impression.target.removeprefix(REPEAT)).item)
-    return plan.item(plan.check(impression.target).item)
-
-
-def training_example(plan: Plan, impression: ImpressionRecord) -> Example:
-    """The example that a training task shows."""
-    return next(example for example in plan.training if example.id == impression.target)
 
 
 def _task(study: Study, session: Session, rater: RaterRecord, task: ImpressionRecord, base: str) -> TaskView:
@@ -87,7 +79,7 @@ def _task(study: Study, session: Session, rater: RaterRecord, task: ImpressionRe
 def _done(context: Context, session: Session, rater: RaterRecord, base: str) -> DoneView:
     study, design = context.study, context.study.design
     outcome = outcome_of(session, study, rater)
-    if rater.source == "prolific" and design.prolific:
+    if rater.source == "prolific" and rater.session and design.prolific:
         codes = design.prolific
         return DoneView(
             design.texts, base, outcome, completion_code(codes, outcome), link=completion_link(codes, outcome)
@@ -98,13 +90,3 @@ def _done(context: Context, session: Session, rater: RaterRecord, base: str) -> 
         fields = {"assignmentId": rater.session["assignmentId"], "code": code, "outcome": outcome}
         return DoneView(design.texts, base, outcome, code, submit, fields)
     return DoneView(design.texts, base, outcome)
-
-
-def outcome_of(session: Session, study: Study, rater: RaterRecord) -> Outcome:
-    """How the work of a rater ended: one who was excluded has failed; one who could not do all tasks is "closed"."""
-    if rater.excluded or rater.state == "failed":
-        return "failed"
-    if rater.state == "screened_out":
-        return "screened_out"
-    so_far = progress(session, study, rater)
-    return "finished" if so_far.done >= so_far.total else "closed"

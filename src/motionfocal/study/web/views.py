@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from motionfocal.study.crowds import Outcome
 from motionfocal.study.design import Texts
+from motionfocal.study.fieldwork.outcome import Outcome
 from motionfocal.study.questions import Question
 
 
@@ -64,6 +64,15 @@ class TaskView:
 
 
 @dataclass(frozen=True)
+class WaitingView:
+    """All comparisons are with others; one may come free. The page asks again every ``seconds``."""
+
+    texts: Texts
+    base: str
+    seconds: int = 60
+
+
+@dataclass(frozen=True)
 class DoneView:
     """The end. ``code`` is a completion code or "", ``link`` leads back to Prolific or is "".
 
@@ -97,4 +106,4 @@ class PreviewView:
     examples: tuple[ExampleView, ...]
 
 
-View = ConsentView | InstructionsView | TaskView | DoneView | ProblemView | PreviewView
+View = ConsentView | InstructionsView | TaskView | WaitingView | DoneView | ProblemView | PreviewView
