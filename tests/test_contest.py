@@ -189,7 +189,7 @@ def test_the_commands_repeat_how_the_clips_were_sampled(galleries, tmp_path):
     commands = [shlex.split(line) for line in report_of(contest, *entrants, tmp_path / "out it's").commands]
     animate = next(command for command in commands if command[1] == "animate")
     parsed = get_command(app).commands["animate"].make_context("animate", animate[2:])
-    names = {"guidance_scale": "guidance", "guidance_rescale": "rescale"}
+    names = {"guidance_scale": "guidance"}
     assert {key: parsed.params[names.get(key, key)] for key in SamplingSettings.model_fields} == said
     assert (parsed.params["seed"], parsed.params["images"], parsed.params["texts"]) == (3, 4, 3)
     assert parsed.params["model"] == Path("it's ours")
