@@ -1,14 +1,17 @@
-# Three commands, each makes its own environment: `make demo`, `make test`, `make docs`.
+# Each makes its own environment: `make demo`, `make test`, `make test-all`, `make docs`.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check audit docs clean
+.PHONY: demo test test-all check audit docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready  ## train with and without the motion focal loss, animate, judge, open the page
 	$(BIN)/motionfocal demo --out runs/demo
 
-test: check  ## everything: style, types, and all tests
+test: check  ## style, types, and all tests but those that take minutes each; what CI runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long"
+
+test-all: check  ## style, types, and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: .venv/ready-dev  ## style and types

@@ -174,6 +174,16 @@ def test_examples_are_what_the_model_and_the_flow_give(folder, spec, dtype):
     assert torch.equal(source.text("")["mask"], model.encode_text([""])["mask"][0])
 
 
+def test_a_clip_more_or_another_window_is_another_fingerprint(folder):
+    made = prepared(folder, stride=[1, 2])
+    other = prepared(folder, stride=[1, 2], window_seed=1)
+    before = CacheSource(made, 0).fingerprint
+    assert CacheSource(other, 0).fingerprint != before
+    write_clip(folder / "more.mp4", moving(7, 12, (24, 24)), 8)
+    write_table(folder / "metadata.csv", ["0.mp4", "1.mp4", "2.mp4", "more.mp4"])
+    assert CacheSource(prepared(folder, stride=[1, 2]), 0).fingerprint != before
+
+
 def test_every_window_comes_once_an_epoch_in_batches_of_one_shape(folder):
     write_clip(folder / "wide.mp4", moving(7, 12, (24, 48)), 8)
     write_table(folder / "metadata.csv", ["0.mp4", "1.mp4", "2.mp4", "wide.mp4"])
@@ -188,6 +198,7 @@ def test_every_window_comes_once_an_epoch_in_batches_of_one_shape(folder):
         keys = sorted(example.key for batch in epoch for example in batch)
         assert keys == sorted(f"{name}@{n}" for name in ("0", "1", "2", "wide") for n in range(2))
     again = pickle.loads(pickle.dumps(CacheSource(made, 0)))
+    assert again.fingerprint == source.fingerprint
     for step in (5, 2):
         parts = again.batch(step, 2, range(1)) + again.batch(step, 2, range(1, 2))
         assert [one.key for one in parts] == [one.key for one in batches[step]]

@@ -176,6 +176,7 @@ def test_real_clips_have_heatmaps(ti2v_bench, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_small_demo_runs_and_goes_on(tmp_path):
     arguments = ["demo", "--out", tmp_path, "--steps", 2, "--images", 1, "--texts", 2, "--no-open"]
     said = motionfocal(*arguments)

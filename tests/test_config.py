@@ -41,6 +41,11 @@ BAD = {
     "steps.more=1": "steps",
     "steps": "KEY=VALUE",
     "text_dropout=1": "text_dropout",
+    "loss.strength=.inf": "loss.strength: Input should be a finite number",
+    "image_noise=.nan": "image_noise: Input should be a finite number",
+    "optimizer.betas=[2, 3]": "optimizer.betas.0",
+    "optimizer.betas=[1.0, 0.9]": "optimizer.betas.0: Input should be less than 1",
+    "model.family=compat": "model.family: there is no compat; choose one of cogvideox, compact, dit3d",
 }
 
 
@@ -64,6 +69,28 @@ def test_an_error_names_the_change_that_it_is_of_and_not_the_file(tmp_path):
         load_config(recipe("sprites"), ["steps=10", "seed=3"])
     with pytest.raises(ConfigError, match=r"^--set motion\.source=difference: motion: floor: no effect"):
         load_config(None, ["steps=900", "motion.floor=0.4", "motion.source=difference"])
+
+
+MISSING = {
+    "model.width=64": "config: model.family: missing; choose one of cogvideox, compact, dit3d",
+    "data.frames=8": "config: data.kind: missing; choose one of sprites, folder",
+    "model={family: dit3d, schedule: {shift: 3}}": "model.schedule.kind: missing; choose one of diffusion, flow",
+}
+
+
+@pytest.mark.parametrize(("override", "said"), MISSING.items(), ids=MISSING)
+def test_a_group_that_does_not_say_what_it_is_is_told_the_choices(override, said):
+    with pytest.raises(ConfigError, match=said.replace(".", r"\.")):
+        load_config(None, [override])
+
+
+def test_a_value_that_is_none_of_several_things_is_named_once():
+    with pytest.raises(ConfigError) as raised:
+        load_config(None, ["motion.scale=foo"])
+    assert str(raised.value) == (
+        "--set motion.scale=foo: motion.scale: Input should be 'robust', 'clip_max' or 'diagonal', or Input should be"
+        " a valid number, unable to parse string as a number"
+    )
 
 
 def test_settings_that_would_do_nothing_are_refused():

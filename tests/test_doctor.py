@@ -232,7 +232,8 @@ def test_a_training_that_lacks_clips_and_memory(empty_caches, monkeypatch):
 
 def test_memory_and_time_are_those_of_the_device_of_the_config(clips, empty_caches, monkeypatch):
     asked = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(needs, "operations_a_second", lambda device, dtype: asked.append(device.type) or 1e12)
     found = by_name(needs.needs(load_config(recipe("clips"), [*naming(clips), "device=cpu"])))
     assert asked == ["cpu"]

@@ -147,6 +147,12 @@ def test_operations_are_those_of_the_formula():
     assert cost.flops == 3 * products + (2 + 5) * scores
 
 
+def test_counting_leaves_no_gradient():
+    network = Stack()
+    counted(network, "cpu")
+    assert all(weight.grad is None for weight in network.parameters())
+
+
 def test_passes():
     assert counted(Stack()).passes == 3
     # What is computed again ends with the last product that the backward pass needs: not the one at the block's end.
@@ -203,7 +209,8 @@ def test_the_peak_is_in_the_pass_or_in_the_update():
 
 def test_adamw_holds_its_averages_and_for_a_moment_one_copy_more():
     network = Stack()
-    counted(network, "cpu")
+    for weight in network.parameters():
+        weight.grad = torch.zeros_like(weight)
     optimizer = torch.optim.AdamW(network.parameters(), foreach=True)  # as it is on a GPU
     optimizer.step()
     states = sum(value.nbytes for state in optimizer.state.values() for name, value in state.items() if name != "step")

@@ -285,6 +285,8 @@ def test_run_status_report(file):
     json.loads((page.parent / "figures.json").read_text())
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_killed_it_goes_on_where_it_stopped(tmp_path):
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(content(set={**TINY, "steps": 160}, curve_every=40, seeds=[0])))

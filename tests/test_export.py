@@ -12,10 +12,10 @@ from motionfocal.cli.export import run as export_verb
 from motionfocal.cli.train import run as train_verb
 from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import ClipNoise, SamplingSettings, sample
-from motionfocal.models.build import ModelCard, build_model, load_model, make_trainable, save_model, trained_weights
+from motionfocal.models.build import ModelCard, build_model, load_model, save_model, trained_weights
 from motionfocal.models.export import export_model
 from motionfocal.models.families import cogvideox, compact, hunyuanvideo15, ltx, wan
-from motionfocal.models.lora import LoraSettings
+from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.protocol import ClipShape
 
 from . import tiny_cogvideox, tiny_hunyuanvideo15, tiny_ltx, tiny_wan
@@ -64,7 +64,8 @@ def trained(case, base, folder, lora, change=0.1):
     """A model folder as a run leaves it, its trained weights changed visibly."""
     settings = settings_of(case, base)
     model = build_model(settings, case.shape, 0)
-    make_trainable(model, lora, 0)
+    if lora is not None:
+        add_lora(model, lora, 0)
     rng, weights = torch.Generator().manual_seed(1), trained_weights(model.network)
     with torch.no_grad():
         for weight in weights.values():
@@ -192,7 +193,6 @@ def test_a_broken_export_never_looks_complete(wan_base, tmp_path, monkeypatch, l
 def test_a_family_without_a_pipeline_says_what_is_possible(tmp_path):
     shape, settings = ClipShape(frames=4, height=16, width=16, fps=8), compact.Family(width=16, text_width=16)
     model = build_model(settings, shape, 0)
-    make_trainable(model, None, 0)
     save_model(tmp_path / "model", ModelCard(name="m", model=settings, shape=shape), trained_weights(model.network))
     with pytest.raises(ConfigError, match=r"no pipeline for the family compact.*weights\.safetensors"):
         export_model(tmp_path / "model", tmp_path / "out")

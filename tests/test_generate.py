@@ -27,11 +27,11 @@ from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.open import Options, open_animator
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.jsonl import read_jsonl
-from motionfocal.models.build import LoadedModel, ModelCard, build_model, make_trainable, save_model
+from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
 from motionfocal.models.build import trained_weights as weights_of
 from motionfocal.models.export import export_model
 from motionfocal.models.families import compact, videocrafter, wan
-from motionfocal.models.lora import LoraSettings
+from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.protocol import ClipShape
 from motionfocal.video import probe
 
@@ -61,7 +61,8 @@ def root(tmp_path_factory):
 def _write_run(folder, family, shape, lora=None):
     """A run's folder; what was trained of the model is random."""
     model = build_model(family, shape, seed=0)
-    make_trainable(model, lora, seed=0)
+    if lora is not None:
+        add_lora(model, lora, seed=0)
     rng = torch.Generator().manual_seed(1)
     weights = weights_of(model.network)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from .driving import REASONS, Driver, Said
 PAGE = (Path(__file__).parents[1] / "docs" / "half-an-hour.md").read_text()
 FASTER = "--set steps=4 --set data.clips=4 --set optimizer.warmup_steps=0 --set model.width=16 --set validation=null"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def run(line: str) -> str:

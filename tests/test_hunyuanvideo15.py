@@ -16,9 +16,12 @@ from torch import Generator
 
 from motionfocal.errors import CheckpointError, ConfigError, ShapeError
 from motionfocal.loss import MotionFocalLoss
+from motionfocal.models.build import trained_weights
 from motionfocal.models.family import known_families
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.motion.latent import from_layout, to_layout
+from motionfocal.training.config import load_config
+from motionfocal.training.loop import trainable_model
 
 from . import tiny_ltx
 from .tiny_hunyuanvideo15 import CHANNELS, GRID, SHAPE, TEXT, stock_frames, stock_pipeline, write_folder
@@ -347,6 +350,15 @@ def test_bfloat16_predicts_in_float32(folder):
     assert 0 < (model.predict(normal(0, 1, *LATENTS), TIMESTEP, base) - prediction).abs().mean() < 0.1
     assert prediction.dtype == base.image["latent"].dtype == torch.float32
     assert model.decode(prediction).dtype == torch.uint8
+
+
+def test_all_of_it_trains_as_it_is_loaded_unless_told_otherwise(folder):
+    """What the network leaves unread becomes float32 with the rest, or no layer of the last block could use both."""
+    config = load_config(None, ["model.family=hunyuanvideo15", f"model.weights={folder}"])
+    model = trainable_model(config, [SHAPE])
+    model.predict(normal(0, 1, *LATENTS), TIMESTEP, condition(model)).square().mean().backward()
+    assert all(weight.grad is not None for weight in trained_weights(model.network).values())
+    assert {weight.dtype for weight in model.network.parameters()} == {torch.float32}
 
 
 # The schedule

@@ -1,5 +1,7 @@
 """Adapters: where they are, that they alone learn, and that a model of adapters is saved and loaded whole."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,20 +12,21 @@ from motionfocal.data.batches import load_parts
 from motionfocal.data.sources import SpritesSource
 from motionfocal.errors import CheckpointError, ConfigError
 from motionfocal.models.build import (
+    CARD,
     WEIGHTS,
     ModelCard,
     build_model,
     load_model,
-    make_trainable,
     recompute_activations,
     save_model,
     trained_weights,
 )
-from motionfocal.models.families import compact, unet3d, wan
-from motionfocal.models.lora import ATTENTION, LoraSettings
-from motionfocal.models.protocol import Condition
+from motionfocal.models.families import compact, dit3d, unet3d, wan
+from motionfocal.models.lora import ATTENTION, LoraSettings, add_lora
+from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.training.config import load_config
-from motionfocal.training.loop import Trainer
+from motionfocal.training.loop import Trainer, trainable_model
+from motionfocal.training.run import open_data, run_training
 
 from .tiny_wan import SHAPE, write_folder
 
@@ -40,7 +43,8 @@ def folder(tmp_path_factory):
 
 def model_of(folder, lora=None, dtype="float32", seed=0):
     model = build_model(wan.Family(weights=str(folder), dtype=dtype), SMALL, seed)
-    make_trainable(model, lora, seed)
+    if lora is not None:
+        add_lora(model, lora, seed)
     return model
 
 
@@ -172,12 +176,12 @@ def test_other_families_take_adapters_where_they_are_told_to():
     shape = SHAPE.model_copy(update={"height": 16, "width": 16})
     for family, targets in ((compact.Family(width=16, text_width=16), ("query", "out")), (unet3d.Family(), None)):
         model = build_model(family, shape, 0)
-        make_trainable(model, LoraSettings(rank=2, targets=targets), 0)
+        add_lora(model, LoraSettings(rank=2, targets=targets), 0)
         assert all("lora_" in name for name in trained_weights(model.network))
     for inside in ("linear1", "out_proj"):  # read past an adapter by PyTorch's fused block
         model = build_model(compact.Family(width=16, text_width=16), shape, 0)
         with pytest.raises(ConfigError, match=f"ends in {inside}"):
-            make_trainable(model, LoraSettings(targets=(inside,)), 0)
+            add_lora(model, LoraSettings(targets=(inside,)), 0)
 
 
 @pytest.mark.parametrize("lora", [LoraSettings(rank=2), None], ids=["adapters", "all"])
@@ -191,6 +195,32 @@ def test_a_model_is_saved_and_loaded_whole(folder, tmp_path, lora):
         assert torch.equal(predict(loaded.model), predict(model))
     stored = load_file(tmp_path / WEIGHTS)
     assert all("lora_" in name for name in stored) == (lora is not None)
+
+
+@pytest.mark.parametrize("family", [dit3d.Family(layers=1), unet3d.Family()], ids=["dit3d", "unet3d"])
+def test_adapters_are_loaded_onto_the_base_that_they_learnt_on(tmp_path, family):
+    """Of a family without a checkpoint, the seed draws the base."""
+    lora, card = ["lora.rank=2", "lora.targets=[to_q]"], family.model_dump_json()
+    config = load_config(None, [
+        "steps=1", "batch_size=1", "threads=1", "device=cpu", "seed=5", "data.kind=sprites", "data.world.size=16",
+        "optimizer.warmup_steps=0", "data.world.frames=9", f"model={card}", *lora,
+    ])  # fmt: skip
+    run_training(config, open_data(config), tmp_path, [])
+    trained = trainable_model(config, [ClipShape(frames=9, height=16, width=16, fps=8)]).network.state_dict()
+    loaded = load_model(tmp_path / "model")
+    assert loaded.card.seed == 5
+    frozen = [name for name in trained if "lora_" not in name]
+    assert all(torch.equal(loaded.model.network.state_dict()[name], trained[name]) for name in frozen)
+
+
+def test_a_card_of_before_the_seed_was_written_still_loads(folder, tmp_path):
+    model = model_of(folder)
+    card = ModelCard(name="m", model=wan.Family(weights=str(folder), dtype="float32"), shape=SMALL)
+    save_model(tmp_path, card, trained_weights(model.network))
+    told = json.loads((tmp_path / CARD).read_text())
+    del told["seed"]
+    (tmp_path / CARD).write_text(json.dumps(told))
+    assert load_model(tmp_path).card == card
 
 
 @settings(deadline=None, max_examples=8)

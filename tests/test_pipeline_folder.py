@@ -13,6 +13,7 @@ from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.training.config import load_config
 from motionfocal.training.need import training_need
 
+from . import tiny_hunyuanvideo15, tiny_videocrafter, tiny_wan
 from .tiny_wan import SHAPE, write_folder
 
 REPOSITORY, REVISION = "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "5c0ffee"
@@ -79,6 +80,35 @@ def test_what_is_neither_a_folder_nor_on_the_hub_is_named(monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     with pytest.raises(CheckpointError, match="owner/model: not a folder, and the hub does not give it"):
         PipelineFolder("owner/model")
+
+
+WORDS = {
+    "t5": (tiny_wan.write_folder, r"tokenizer: .*; expected tokenizer\.json or spiece\.model"),
+    "clip": (tiny_videocrafter.write_folder, r"tokenizer: .*; expected tokenizer\.json or merges\.txt and vocab\.json"),
+}
+
+
+@pytest.mark.parametrize(("write", "said"), WORDS.values(), ids=WORDS)
+def test_a_tokenizer_without_its_vocabulary_is_refused(tmp_path, write, said):
+    """transformers makes one that knows no word, and the network would never hear a text."""
+    write(tmp_path)
+    assert len(PipelineFolder(str(tmp_path)).load("tokenizer")) > 10
+    (tmp_path / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=said):
+        PipelineFolder(str(tmp_path)).load("tokenizer")
+
+
+def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path):
+    tiny_hunyuanvideo15.write_folder(tmp_path)
+    assert PipelineFolder(str(tmp_path)).load("tokenizer_2")("go").input_ids
+
+
+@pytest.mark.parametrize("text", ["junk", "{}"])
+def test_a_damaged_tokenizer_is_named(tmp_path, text):
+    tiny_wan.write_folder(tmp_path)
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text(text)
+    with pytest.raises(CheckpointError, match="tokenizer: cannot be loaded"):
+        PipelineFolder(str(tmp_path)).load("tokenizer")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

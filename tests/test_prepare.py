@@ -24,6 +24,8 @@ from motionfocal.jsonl import read_jsonl
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
 from motionfocal.shard import Shard
+from motionfocal.training.config import load_config
+from motionfocal.training.run import open_data
 from motionfocal.video import write_clip
 
 from .clips import (
@@ -451,6 +453,16 @@ def test_the_command_plans_makes_and_keeps(folder, tmp_path, capfd, monkeypatch)
     assert "1 clips failed" in said
     assert "1.mp4" in said
     assert "1.mp4" in call(tmp_path, capfd, dry_run=True, fails=True)
+
+
+def test_the_command_and_the_training_tell_of_texts_that_are_cut(folder, tmp_path, capfd):
+    (tmp_path / "run.yaml").write_text(CONFIG.format(folder=folder, cache=tmp_path / "cache"))
+    table = folder / "metadata.csv"
+    table.write_text(f"{table.read_text().rstrip()}{17 * ' more'}\n")
+    told = "1 text is longer than 16 words; compact does not read the rest"
+    assert told in call(tmp_path, capfd, dry_run=True)
+    assert told in call(tmp_path, capfd)
+    assert open_data(load_config(tmp_path / "run.yaml")).notes == [told]
 
 
 @pytest.mark.parametrize(

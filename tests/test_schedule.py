@@ -83,6 +83,29 @@ def test_a_guided_step_is_the_references(reference, variant, index):
     torch.testing.assert_close(stepped, reference[f"{variant}.step{index}.x_prev"], **close)
 
 
+@pytest.mark.parametrize(("steps", "instead"), [(334, 250), (501, 500), (600, 500), (1000, 500), (1001, 500)])
+def test_steps_that_would_leave_out_much_of_the_noise_are_refused(steps, instead):
+    with pytest.raises(ConfigError, match=rf"steps is {steps}.*; take {instead}"):
+        DiffusionSettings().build().sampler(steps, CELLS)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 30, 50, 90, 100, 150, 300, 333, 500])
+def test_steps_that_are_taken_begin_in_the_noise(steps):
+    """Not more than a tenth below where counts that divide the timesteps begin, within a stride of the end."""
+    timesteps = DiffusionSettings().build().sampler(steps, CELLS).timesteps
+    assert len(timesteps) == steps
+    assert 900 - 1000 // steps < timesteps[0] < 1000
+    assert timesteps[-1] == 1
+
+
+def test_trailing_steps_can_be_as_many_as_there_are_timesteps():
+    schedule = DiffusionSettings(timestep_spacing="trailing").build()
+    assert schedule.sampler(1000, CELLS).timesteps[0] == 999
+    for steps in (600, 1001):
+        with pytest.raises(ConfigError, match="take 500"):
+            schedule.sampler(steps, CELLS)
+
+
 def test_a_guided_trajectory_is_the_references(reference, golden):
     """Fifty steps of a whole network: what a single step hides, adds up here."""
     arrays, state, meta = read_golden(golden / "dc_unet_tiny.safetensors")

@@ -35,7 +35,7 @@ from motionfocal.study.plan import Study
 
 from .study_server import small_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 
 class Server:
@@ -239,6 +239,7 @@ async def field_work(server: Server, minds: Minds, links: list[str], chromium: s
     return drivers
 
 
+@pytest.mark.long
 def test_forty_people_in_browsers_and_the_analysis_finds_what_was_put_in(real_study, chromium, tmp_path):
     database = Database(real_study.database)
     with served(real_study, real_study.database) as server:

@@ -1,34 +1,47 @@
 """Training: exact resume, honest records, and a condition that reaches the model."""
 
+import errno
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from motionfocal.cli.console import console
+from motionfocal.cli.train import run as train_command
 from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
-from motionfocal.models.build import ModelCard, build_model, load_model, save_model
-from motionfocal.models.families import compact, unet3d
+from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
+from motionfocal.models.families import compact, unet3d, wan
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
 from motionfocal.motion import HeatmapSettings, LatentSpec
-from motionfocal.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from motionfocal.training.config import load_config
+from motionfocal.training.checkpoint import (
+    alone_in,
+    checkpoints,
+    claim,
+    load_checkpoint,
+    refuse_other_run,
+    save_checkpoint,
+)
+from motionfocal.training.config import dump_config, load_config
 from motionfocal.training.learner import Learner
-from motionfocal.training.loop import Trainer, learning_rate, split_of
+from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
+from motionfocal.training.processes import join_processes
 from motionfocal.training.records import figures_of, summands
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
@@ -65,6 +78,21 @@ def trainer_of(config):
 
 def losses(run):
     return [(row["step"], row["loss"], row["moving_loss"]) for row in read_jsonl(run / "metrics.jsonl")]
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt:
+    """A callback that ends a run after a step, as a kill would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def after_step(self, step, figures, trainer, records):
+        if step == self.step:
+            raise Stop
 
 
 def same(a, b):
@@ -148,6 +176,18 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 def test_sizes_that_do_not_fit_a_family_are_refused():
     with pytest.raises(ShapeError, match="multiples of 4"):
         build_model(compact.Family(), SHAPE.model_copy(update={"height": 18}), 0)
+
+
+LARGER = {"longer": {"frames": 8}, "larger": {"height": 24}, "of another form": {"height": 8, "width": 40}}
+
+
+@pytest.mark.parametrize("change", LARGER.values(), ids=LARGER)
+def test_a_second_shape_that_compact_has_no_place_for_is_refused_before_the_run(change):
+    config, other = tiny(), SHAPE.model_copy(update=change)
+    trainable_model(config, [SHAPE, SHAPE.model_copy(update={"frames": 2, "width": 8})])
+    with pytest.raises(ShapeError, match=f"{other.frames}x{other.height}x{other.width} do not fit .* 4x16x16, and no"):
+        trainable_model(config, [SHAPE, other])
+    trainable_model(tiny("model={family: unet3d}"), [SHAPE, other])
 
 
 def test_every_weight_gets_a_gradient(model):
@@ -346,16 +386,8 @@ def test_resume_continues_the_same_losses(tmp_path):
     whole = tiny()
     run_training(whole, open_data(whole), tmp_path / "whole", [])
 
-    class Stop(Exception):
-        pass
-
-    class StopAt:
-        def after_step(self, step, figures, trainer, records):
-            if step == 5:
-                raise Stop
-
     with pytest.raises(Stop):
-        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt()])
+        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt(5)])
     assert len(losses(tmp_path / "broken")) == 5
     run_training(whole, open_data(whole), tmp_path / "broken", [])
     assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
@@ -397,15 +429,37 @@ def test_a_run_folder_of_other_settings_is_refused(tmp_path):
     config = tiny("steps=2")
     run_training(config, open_data(config), tmp_path, [])
     other = tiny("steps=2", "seed=1", "loss.strength=3")
-    with pytest.raises(CheckpointError, match="seed, loss"):
+    with pytest.raises(CheckpointError, match=r"another seed, loss\.strength; choose"):
         run_training(other, open_data(other), tmp_path, [])
+
+
+def test_a_run_goes_on_with_other_settings_that_change_no_digit(tmp_path):
+    whole = tiny()
+    run_training(whole, open_data(whole), tmp_path / "whole", [])
+    with pytest.raises(Stop):
+        run_training(whole, open_data(whole), tmp_path / "broken", [StopAt(5)])
+    other = tiny("workers=1", "checkpoint_every=3", "validation.images=1", "validation.texts=1", "validation.steps=1")
+    run_training(other, open_data(other), tmp_path / "broken", [])
+    assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
+    assert load_config(tmp_path / "broken" / "config.yaml") == other
+
+
+def test_a_cache_may_move_but_neither_come_nor_go(tmp_path):
+    clips, cached, moved = (
+        load_config(None, ["data.kind=folder", "data.videos=x", *cache])
+        for cache in ([], ["data.cache=a"], ["data.cache=b"])
+    )
+    claim(tmp_path, cached)
+    refuse_other_run(tmp_path, moved)
+    with pytest.raises(CheckpointError, match=r"another data\.cache"):
+        refuse_other_run(tmp_path, clips)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
-        load_checkpoint(path, {}, averaged=False)
+        load_checkpoint(path, {}, averaged=False, data="")
 
 
 DAMAGES = {
@@ -426,11 +480,11 @@ def test_a_checkpoint_that_does_not_fit_is_named(tmp_path, said, damage):
     learner.update(0.1, 0)
     state = learner.state()
     save_checkpoint(tmp_path, {"step": 1, "learner": state})
-    load_checkpoint(checkpoints(tmp_path)[0], learner.weights, averaged=True)
+    load_checkpoint(checkpoints(tmp_path)[0], learner.weights, averaged=True, data="")
     damage(state)
     save_checkpoint(tmp_path, {"step": 2, "learner": state})
     with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(checkpoints(tmp_path)[1], learner.weights, averaged=True)
+        load_checkpoint(checkpoints(tmp_path)[1], learner.weights, averaged=True, data="")
 
 
 def test_the_average_is_that_of_diffusers():
@@ -453,7 +507,8 @@ def test_the_average_is_that_of_diffusers():
 def test_without_an_average_the_weights_are_the_result(tmp_path):
     config = tiny("ema_decay=null", "steps=3")
     run_training(config, open_data(config), tmp_path, [])
-    state = load_checkpoint(checkpoints(tmp_path)[-1], trainer_of(config).learner.weights, averaged=False)
+    trainer = trainer_of(config)
+    state = load_checkpoint(checkpoints(tmp_path)[-1], trainer.learner.weights, averaged=False, data=trainer.data)
     result = load_model(tmp_path / "model").model.network.state_dict()
     assert state["learner"]["average"] == {}
     assert all(torch.equal(result[name], weight) for name, weight in state["learner"]["weights"].items())
@@ -474,11 +529,36 @@ def test_figures_do_not_depend_on_how_a_step_is_divided():
     assert math.isnan(figures_of(summands(parts[1])[None])["moving_loss"])
 
 
+def test_figures_are_computed_where_there_is_float64():
+    """On the CPU: Apple's GPUs refuse float64."""
+
+    class OnApple(torch.Tensor):
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+        def double(self):
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    parts = torch.rand(2, 6, generator=torch.Generator().manual_seed(0))
+    assert figures_of(parts.as_subclass(OnApple)) == figures_of(parts)
+
+
+def test_training_and_sampling_take_the_same_device(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: asked.append(cpu) or SimpleNamespace(num_processes=1))
+    assert best_device() == torch.device("mps")
+    join_processes("auto")
+    join_processes("cpu")
+    assert asked == [False, True]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run():
     trainer = trainer_of(tiny())
     batch = trainer.source.load(0, 2, range(2))
     motion = MotionBatch(batch.motion.heat * float("nan"), batch.motion.score)
-    with pytest.raises(TrainingError, match="step 0"):
+    with pytest.raises(TrainingError, match=r"step 0: the loss .* start anew in another folder with a lower"):
         trainer.train_step(iter([ClipBatch(batch.frames, batch.texts, motion, batch.fps)]))
 
 
@@ -548,6 +628,24 @@ def test_one_bad_clip_is_reported_and_the_others_go_on(tmp_path):
         load_folder(settings, seed=0)
 
 
+def test_texts_that_are_not_read_to_their_end_are_told(tmp_path, monkeypatch):
+    """Seventeen words: a family with a text encoder of our own reads sixteen."""
+    folder_of_clips(tmp_path)
+    table = tmp_path / "metadata.csv"
+    table.write_text(table.read_text().replace("clip number 1", " ".join(["it's", *"abcdefghijklmnop"])))
+    config = clips_config(tmp_path)
+    assert open_data(config).notes == ["1 text is longer than 16 words; compact does not read the rest"]
+    monkeypatch.setattr("motionfocal.cli.train.run_training", lambda *arguments: None)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    with console.capture() as said:
+        train_command(str(path), tmp_path / "run", [], show=False)
+    assert "1 text is longer than 16 words" in said.get()
+    table.write_text(table.read_text().replace(" p\n", "\n"))
+    assert open_data(config).notes == []
+    assert wan.Family(weights="x").notes_on([50 * "word "]) == [], "its encoder counts tokens"
+
+
 def test_training_on_a_folder_runs_end_to_end(tmp_path):
     folder_of_clips(tmp_path)
     config = load_config(None, [
@@ -560,6 +658,102 @@ def test_training_on_a_folder_runs_end_to_end(tmp_path):
     assert len(losses(tmp_path / "run")) == 3
     assert not read_jsonl(tmp_path / "run" / "validation.jsonl")
     assert (tmp_path / "run" / "samples" / "step-000003.png").is_file()
+
+
+def clips_config(folder):
+    return load_config(None, [
+        *TINY[:6], "data.kind=folder", f"data.videos={folder}", "data.frames=4", "data.height=16", "data.width=16",
+        "model.family=compact", "model.width=16", "model.text_width=16",
+    ])  # fmt: skip
+
+
+CHANGES = {
+    "a clip came": lambda folder: folder_of_clips(folder, count=4),
+    "a clip cannot be read": lambda folder: (folder / "1.mp4").write_bytes(b"junk"),
+    "a clip is longer": lambda folder: write_clip(folder / "1.mp4", np.zeros((9, 24, 32, 3), np.uint8), 8),
+    "a text": lambda folder: (folder / "metadata.csv").write_text(
+        (folder / "metadata.csv").read_text().replace("clip number 2", "another")
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_run_does_not_go_on_with_other_clips(tmp_path, change):
+    folder_of_clips(tmp_path / "clips")
+    config = clips_config(tmp_path / "clips")
+    with pytest.raises(Stop):
+        run_training(config, open_data(config), tmp_path / "run", [StopAt(3)])
+    change(tmp_path / "clips")
+    with pytest.raises(CheckpointError, match=r"00000002\.pt: was written with other clips"):
+        run_training(config, open_data(config), tmp_path / "run", [])
+
+
+def test_a_checkpoint_of_before_clips_were_written_down_goes_on(tmp_path):
+    config = tiny()
+    run_training(config, open_data(config), tmp_path, [])
+    state = torch.load(checkpoints(tmp_path)[-1], weights_only=True)
+    del state["data"]
+    save_checkpoint(tmp_path, state)
+    trainer_of(config).resume(checkpoints(tmp_path)[-1])
+
+
+def test_processes_that_see_different_clips_are_refused(monkeypatch):
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda values: [*values, "another machine's"])
+    with pytest.raises(ManifestError, match="the processes see different clips"):
+        trainer_of(tiny())
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from motionfocal.training.checkpoint import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def occupant(tmp_path):
+    """Another process that trains in ``tmp_path / "run"``."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, occupant, monkeypatch):
+    monkeypatch.setattr("motionfocal.training.checkpoint._PATIENCE", 0.2)
+    config = tiny("steps=2")
+    with pytest.raises(CheckpointError, match="run: another process trains here; wait for it, or end it"):
+        run_training(config, open_data(config), tmp_path / "run", [])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"], "something was written all the same"
+    occupant.kill()
+    occupant.wait()
+    run_training(config, open_data(config), tmp_path / "run", [])
+    run_training(config, open_data(config), tmp_path / "run", [])
+
+
+def test_a_run_waits_for_one_whose_command_was_killed(tmp_path, occupant):
+    threading.Timer(1.0, occupant.kill).start()
+    config = tiny("steps=2")
+    run_training(config, open_data(config), tmp_path / "run", [])
+    assert len(losses(tmp_path / "run")) == 2
+
+
+def test_a_file_system_without_locks_is_taken_as_it_is(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with alone_in(tmp_path / "run"):
+        pass
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(CheckpointError, match="run: cannot be written to"), alone_in(tmp_path / "run"):
+        pass
 
 
 WAN_CLIPS = ["data.kind=folder", "data.frames=9", "data.height=64", "data.width=64", "model.family=wan"]
@@ -598,16 +792,8 @@ def test_a_run_goes_on_where_a_network_was_not_used_yet(tmp_path):
     ])  # fmt: skip
     run_training(config, open_data(config), tmp_path / "whole", [])
 
-    class Stop(Exception):
-        pass
-
-    class StopAt:
-        def after_step(self, step, figures, trainer, records):
-            if step == 2:
-                raise Stop
-
     with pytest.raises(Stop):
-        run_training(config, open_data(config), tmp_path / "broken", [StopAt()])
+        run_training(config, open_data(config), tmp_path / "broken", [StopAt(2)])
     trainer = trainer_of(config)
     trainer.resume(checkpoints(tmp_path / "broken")[-1])
     assert len(trainer.learner.optimizer.state) < len(trainer.learner.weights), "both were used: nothing is shown"

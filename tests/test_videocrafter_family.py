@@ -11,9 +11,9 @@ import torch
 from motionfocal.errors import CheckpointError, ConfigError, ShapeError
 from motionfocal.generation.sampler import SamplingSettings, sample
 from motionfocal.loss import MotionFocalLoss
-from motionfocal.models.build import LoadedModel, ModelCard, build_model, make_trainable, trained_weights
+from motionfocal.models.build import LoadedModel, ModelCard, build_model, load_model, save_model, trained_weights
 from motionfocal.models.families import videocrafter
-from motionfocal.models.lora import LoraSettings
+from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import Condition
 from motionfocal.training.config import load_config
@@ -225,12 +225,26 @@ NEW = {
 def test_beside_adapters_what_no_checkpoint_has_trained_learns_too(folders, kind):
     """An adapter beside an x-cat input whose weights stay zero would train a model that never sees the image."""
     model = build_model(fresh(folders, kind) if kind in CONDITIONS else family(folders, kind), SHAPE, seed=0)
-    make_trainable(model, LoraSettings(rank=2), seed=0)
+    add_lora(model, LoraSettings(rank=2), seed=0)
     whole = {name for name, weight in model.network.named_parameters() if weight.requires_grad and "lora" not in name}
     assert {place for name in whole for place in NEW[kind] if place in name} == NEW[kind]
     assert all(any(place in name for place in NEW[kind]) for name in whole)
     assert not any(".attn2.to_k." in name for name in whole), "the text's own keys are frozen"
     assert all(weight.dtype == torch.float32 for weight in trained_weights(model.network).values())
+
+
+def test_what_was_trained_in_a_bfloat16_network_can_be_sampled(folders, tmp_path):
+    """New weights learn in float32 under autocast; a loaded model has them in the dtype of the layers around them."""
+    values = ["data.kind=folder", "data.videos=x", "model.family=videocrafter", "lora.rank=2", "model.dtype=bfloat16"]
+    values += [f"model.weights={folders / 'videocrafter2'}", "precision=bf16", "model.motion_score=true"]
+    config = load_config(None, values)
+    trained = trainable_model(config, [SHAPE])
+    assert all(weight.dtype == torch.float32 for weight in trained_weights(trained.network).values())
+    card = ModelCard(name="m", model=config.model, shape=SHAPE, lora=config.lora)
+    save_model(tmp_path, card, trained_weights(trained.network))
+    loaded = load_model(tmp_path)
+    clip = sample(loaded, images(0, 1).numpy(), ["a dog runs"], [0], SamplingSettings(steps=1, motion_score=2.0))
+    assert clip.shape == (1, SHAPE.frames, SHAPE.height, SHAPE.width, 3)
 
 
 def test_new_weights_in_float32_need_autocast_in_a_bfloat16_network(folders):

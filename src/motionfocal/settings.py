@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict
 class Settings(BaseModel):
     """Settings of one component. Each component owns its class; a run's config nests them.
 
-    Unknown keys are errors, values never change after validation, and two equal settings have equal hashes.
+    Unknown keys and numbers that are not finite are errors, values never change after validation, and two equal
+    settings have equal hashes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def fingerprint(self) -> str:
         """A short hash of the resolved values: equal settings, equal fingerprint, on any machine."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motionfocal.cli.console import console, progress_bar
+from motionfocal.cli.console import console, list_notes, progress_bar
 from motionfocal.errors import CheckpointError
 from motionfocal.generation.animators.checkpoint import model_folder
 from motionfocal.generation.sampler import SamplingSettings, sample
@@ -21,6 +21,7 @@ def run_one(
 ) -> None:
     """Animate one image."""
     loaded = load_model(model_folder(model), best_device())
+    list_notes(loaded.card.model.notes_on([text]))
     shape = loaded.card.shape
     size = (shape.height, shape.width)
     picture = read_image(image, size=size)

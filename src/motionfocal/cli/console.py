@@ -1,4 +1,4 @@
-"""What all verbs show alike: the console, progress bars, and the list of what failed."""
+"""What all verbs show alike: the console, progress bars, and the lists of notes and of what failed."""
 
 import os
 from collections.abc import Sequence
@@ -22,6 +22,12 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
     )
+
+
+def list_notes(notes: Sequence[str]) -> None:
+    """What went well, and should be known all the same."""
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def list_failures(what: str, failures: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from rich.table import Table
 
-from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.console import console, finish, list_notes, progress_bar
 from motionfocal.errors import ConfigError, ManifestError, MediaError, MotionFocalError
 from motionfocal.motion import HeatmapSettings, filmstrip, heatmap_of, moving_share, overlay
 from motionfocal.video import Clip, probe, read_clip, write_clip, write_image
@@ -77,8 +77,7 @@ def run(clips: Sequence[Path], out: Path, look: Look) -> None:
                 failures.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             progress.advance(task)
     console.print(table)
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    list_notes(notes)
     console.print(f"overlays in {out}")
     finish("clips", failures)
 

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.console import console, finish, list_notes, progress_bar
 from motionfocal.data.cache_folder import KINDS
 from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
@@ -53,6 +53,7 @@ def run(
             planned = plan(spec, model().blank, shard=part, progress=bars)
         else:
             report = prepare(spec, model, shard=part, engine=engine, progress=bars)
+    list_notes(resolved.model.notes_on(caption.text for caption in spec.captions(part)))
     if dry_run:
         show_plan(planned)
         if planned.buckets:
@@ -117,8 +118,7 @@ def show_report(report: Report) -> None:
         table.add_row(kind, f"{report.made[kind]:,}", f"{report.kept[kind]:,}")
     console.print(table)
     console.print(f"{report.seconds:.1f} seconds")
-    for note in report.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    list_notes(report.notes)
 
 
 class Bars:

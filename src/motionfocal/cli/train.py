@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID, track
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, list_failures, list_notes, progress_bar
 from motionfocal.training.checkpoint import checkpoints
 from motionfocal.training.config import dump_config, load_config, recipe
 from motionfocal.training.loop import Trainer
@@ -24,6 +24,7 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     resolved = load_config(recipe(config), overrides)
     data = open_data(resolved, lambda captions: track(captions, "reading clips", console=console))
     list_failures("clips", [rejected.reason for rejected in data.rejected])
+    list_notes(data.notes)
     started = int(checkpoints(out)[-1].stem) if checkpoints(out) else 0
     if started:
         console.print(f"going on after step {started}")

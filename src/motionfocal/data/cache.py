@@ -17,7 +17,7 @@ from torch import Tensor
 from motionfocal.data.cache_folder import DTYPES, KINDS, CacheFolder, FileFacts, Kind
 from motionfocal.data.files import Stamp
 from motionfocal.data.manifest import Caption, read_manifest
-from motionfocal.data.sources import FolderData, Rejected, shapes_of
+from motionfocal.data.sources import FolderData, Rejected, fingerprint_of, shapes_of
 from motionfocal.data.windows import Bucket, BucketedOrder, Window, rng_of
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError
 from motionfocal.jsonl import Row
@@ -239,6 +239,7 @@ class CacheSource:
             raise ManifestError(f"none of {len(captions)} clips can be used; first: {self.rejected[0].reason}")
         self._order = BucketedOrder([window.bucket for window in self._windows], seed)
         self.shapes = shapes_of([(window.bucket, window.fps) for window in self._windows])
+        self.fingerprint = fingerprint_of((window.caption.id, window.n, window.keys) for window in self._windows)
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -247,6 +248,11 @@ class CacheSource:
     def shape(self) -> ClipShape:
         """The most common shape."""
         return self.shapes[0]
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each window."""
+        return [window.caption.text for window in self._windows]
 
     def batch(self, step: int, size: int, clips: range | None = None) -> list[EncodedExample]:
         """The batch of a step, or its examples at some places: a pure function of step, size and place.

@@ -1,5 +1,6 @@
 """Where training clips come from. A source is an endless sequence: a batch is the same in every run and process."""
 
+import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Example:
 
 class ClipSource(Protocol):
     """An endless sequence of batches; the examples of one batch have one shape."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what its batches are drawn from: the clips and their texts, in their order."""
+        ...
 
     @property
     def shapes(self) -> Sequence[ClipShape]:
@@ -186,6 +192,7 @@ class SpritesSource:
         world = settings.world
         self.shape = ClipShape(frames=world.frames, height=world.size, width=world.size, fps=world.fps)
         self.shapes = (self.shape,)
+        self.fingerprint = settings.fingerprint()
 
     def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
         """See ``ClipSource``: examples ``step * size`` to ``(step + 1) * size - 1`` of the world."""
@@ -234,6 +241,7 @@ class FolderSource:
         self._sampling, self._shots, self._seed = sampling, shots, seed
         self._order = BucketedOrder([shot.bucket for shot in shots], seed)
         self.shapes = shapes_of([(shot.bucket, sampling.usual_fps(shot.footage)) for shot in shots])
+        self.fingerprint = fingerprint_of((shot.caption.id, shot.caption.text, shot.footage) for shot in shots)
 
     def __len__(self) -> int:
         return len(self._shots)
@@ -242,6 +250,11 @@ class FolderSource:
     def shape(self) -> ClipShape:
         """See ``ClipSource``."""
         return self.shapes[0]
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each clip."""
+        return [shot.caption.text for shot in self._shots]
 
     def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
         """See ``ClipSource``. Raises MediaError when a clip cannot be read."""
@@ -300,6 +313,14 @@ def read_window(video: VideoFile, window: Window) -> Clip:
     size = (window.height, window.width)
     with video.opened() as path:
         return read_clip(path, frames=window.frames, stride=window.stride, start=window.start, size=size)
+
+
+def fingerprint_of(clips: Iterable[object]) -> str:
+    """A short hash of what tells the clips of a source, in their order."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip!r}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def shapes_of(clips: Sequence[tuple[Bucket, float]]) -> tuple[ClipShape, ...]:

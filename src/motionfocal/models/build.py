@@ -26,6 +26,9 @@ class ModelCard(Settings):
     model: ModelSettings
     shape: ClipShape
     lora: LoraSettings | None = Field(None, description="The adapters that were trained; None: all of the network.")
+    seed: int = Field(
+        0, ge=0, description="Drew what no checkpoint holds, so that adapters lie on the same base again."
+    )
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,6 @@ def build_model(settings: ModelSettings, shape: ClipShape, seed: int) -> VideoMo
     model = settings.build(shape, seed)
     model.check(shape)
     return model
-
-
-def make_trainable(model: VideoModel, lora: LoraSettings | None, seed: int) -> None:
-    """Let the network learn, which its family made so, or adapters alone (see ``add_lora``). Raises ConfigError."""
-    if lora is not None:
-        add_lora(model, lora, seed)
 
 
 def recompute_activations(model: VideoModel) -> None:
@@ -119,8 +116,9 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
 
 
 def best_device(asked: Literal["auto", "cpu"] = "auto") -> torch.device:
-    """The first GPU, or the CPU where there is none or where it is asked for."""
-    return torch.device("cuda" if asked == "auto" and torch.cuda.is_available() else "cpu")
+    """What PyTorch computes on here besides the CPU (CUDA, ROCm, Apple's MPS, ...); the CPU where it is asked for."""
+    found = torch.accelerator.current_accelerator() if asked == "auto" and torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
 
 
 def load_card(folder: Path) -> ModelCard:
@@ -148,8 +146,9 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
         stored = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
-    model = build_model(card.model, card.shape, seed=0)
-    make_trainable(model, card.lora, seed=0)
+    model = build_model(card.model, card.shape, card.seed)
+    if card.lora is not None:
+        add_lora(model, card.lora, card.seed)
     weights = trained_weights(model.network)
     check_weights(stored, weights, folder / WEIGHTS)
     with torch.no_grad():

@@ -3,12 +3,14 @@
 import hashlib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import ClassVar
 
 from motionfocal.models import families
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.models.protocol import ClipShape, VideoModel
+from motionfocal.models.text import count_words
 from motionfocal.settings import Settings
 
 
@@ -19,6 +21,17 @@ class FamilySettings(Settings):
 
     encoder_fields: ClassVar[tuple[str, ...]] = ()
     """The fields, besides ``weights``, that decide what the frozen parts give."""
+
+    words: ClassVar[int | None] = None
+    """Words of a text that are read, by the text encoder of our own; None: by another one, which counts tokens."""
+
+    def notes_on(self, texts: Iterable[str]) -> list[str]:
+        """What somebody should know who trains on these texts or animates by them: which of them are cut."""
+        long = {text for text in texts if self.words is not None and count_words(text) > self.words}
+        if not long:
+            return []
+        some = "1 text is" if len(long) == 1 else f"{len(long)} texts are"
+        return [f"{some} longer than {self.words} words; {self.family} does not read the rest"]
 
     def encoder_fingerprint(self) -> str:
         """A short hash of the frozen parts: models that share it can share what was encoded.

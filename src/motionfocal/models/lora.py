@@ -36,7 +36,7 @@ def add_lora(model: VideoModel, settings: LoraSettings, seed: int) -> None:
     """Freeze the network and put adapters into its parts, float32 whatever the base's dtype.
 
     They change nothing at first: A is drawn from the seed, B is zero. Weights that no checkpoint has trained (the
-    model's ``fresh``) learn beside them.
+    model's ``fresh``) learn beside them, and keep the base's dtype.
 
     Raises:
         ConfigError: a target is the name of no layer.
@@ -54,11 +54,10 @@ def add_lora(model: VideoModel, settings: LoraSettings, seed: int) -> None:
         for name, part in model.parts.items():
             if any(_is_meant(layer, target) for layer in layers[name] for target in targets):
                 inject_adapter_in_model(config, part)
+    for adapter in (weight for weight in model.network.parameters() if weight.requires_grad):
+        adapter.data = adapter.data.float()
     for weight in fresh:
         weight.requires_grad_()
-    for weight in model.network.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
 
 
 def _layers(part: nn.Module) -> list[str]:

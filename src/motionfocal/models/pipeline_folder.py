@@ -21,6 +21,9 @@ _CONFIGS = [INDEX, "*/*config.json"]
 
 _MEGABYTE = 2**20
 
+_WHOLE = "tokenizer.json"
+"""A tokenizer in one file, which stands for all others."""
+
 
 class PipelineFolder:
     """Loads the parts of a pipeline one by one, each when it is first needed, and refuses weights that do not fit."""
@@ -82,7 +85,8 @@ class PipelineFolder:
         Under ``torch.device("meta")`` a network of diffusers is built from its config, and no weights are read.
 
         Raises:
-            CheckpointError: the part is missing, or its weights lack, exceed or misfit the tensors of its class.
+            CheckpointError: the part is missing or damaged, its weights lack, exceed or misfit the tensors of its
+                class, or it is a tokenizer without a vocabulary.
         """
         if not self.has(part):
             raise CheckpointError(f"{self.folder}: {INDEX} names no {part}; is this a model of another family?")
@@ -96,7 +100,7 @@ class PipelineFolder:
         if loader is None:
             raise CheckpointError(f"{self.folder}: this version of {library} has no class {name}; update {library}")
         if not issubclass(loader, torch.nn.Module):
-            return loader.from_pretrained(self.folder / part)
+            return _load_helper(loader, self.folder / part)
         return (_on_meta if on_meta else _load_module)(loader, self.folder / part, dtype)
 
 
@@ -127,6 +131,20 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected an object, found {type(content).__name__}")
     return content
+
+
+def _load_helper(loader: Any, folder: Path) -> Any:  # noqa: ANN401 - a tokenizer, processor or scheduler
+    """Of a folder without a vocabulary, transformers makes a tokenizer that knows no word; here that is an error."""
+    names = set((getattr(loader, "vocab_files_names", None) or {}).values())  # none of one that reads bytes
+    there = {path.name for path in folder.iterdir()}
+    apart = names - {_WHOLE}
+    if names and _WHOLE not in there and not (apart and apart <= there):
+        wanted = f"{_WHOLE} or {' and '.join(sorted(apart))}" if apart else _WHOLE
+        raise CheckpointError(f"{folder}: a tokenizer without its vocabulary; expected {wanted}")
+    try:
+        return loader.from_pretrained(folder)
+    except Exception as error:  # of a damaged file, these libraries raise anything
+        raise CheckpointError(f"{folder}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _on_meta(loader: type[torch.nn.Module], folder: Path, dtype: torch.dtype) -> torch.nn.Module:

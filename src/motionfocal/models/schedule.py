@@ -50,7 +50,11 @@ class DiffusionSettings(Settings):
         return self
 
     def build(self) -> "DiffusionSchedule":
-        """The schedule, sampled as lvdm does: leading timesteps have offset 1, nothing is clipped."""
+        """The schedule. Leading timesteps have offset 1, and nothing is clipped.
+
+        Counts of steps that divide the timesteps are sampled as lvdm does. Others take diffusers' whole stride, and
+        begin lower: 30 of 1000 begin at timestep 958, where lvdm takes 31.
+        """
         from diffusers import DDIMScheduler
 
         scheduler = DDIMScheduler(
@@ -123,7 +127,11 @@ class DiffusionSchedule:
         return (1 - self._scheduler.alphas_cumprod.to(timestep.device)[timestep]).sqrt()
 
     def sampler(self, steps: int, cells: int, eta: float = 0.0) -> "DdimSampler":
-        """See ``Schedule``; ``eta`` in [0, 1] goes from deterministic to ancestral sampling."""
+        """See ``Schedule``; ``eta`` in [0, 1] goes from deterministic to ancestral sampling.
+
+        Raises:
+            ConfigError: steps of whole timesteps would pass over more than a tenth of the noise, or begin beyond it.
+        """
         return DdimSampler(self._scheduler, self.signal_scale, steps, eta)
 
     def _scaled(self, clean: Tensor, timestep: Tensor) -> Tensor:
@@ -136,6 +144,7 @@ class DdimSampler:
 
     def __init__(self, scheduler: "DDIMScheduler", signal_scale: Tensor, steps: int, eta: float) -> None:
         scheduler = type(scheduler).from_config(scheduler.config)  # the step count is state: keep it to this sampler
+        _refuse_steps(steps, scheduler.config.num_train_timesteps, scheduler.config.timestep_spacing == "leading")
         scheduler.set_timesteps(steps)
         self.timesteps: Tensor = scheduler.timesteps
         self._stride = scheduler.config.num_train_timesteps // steps
@@ -168,6 +177,17 @@ class DdimSampler:
         if self._epsilon:
             return (sample - noise * prediction) / signal, prediction
         return signal * sample - noise * prediction, signal * prediction + noise * sample
+
+
+def _refuse_steps(steps: int, timesteps: int, leading: bool) -> None:
+    """Raise ConfigError for a count of steps whose whole stride, ``timesteps // steps``, does not span the noise."""
+    beyond = steps >= timesteps if leading else steps > timesteps  # leading ones begin at 1 + the stride * (steps - 1)
+    if beyond or timesteps % steps > timesteps // 10:
+        fits = max(n for n in range(1, min(steps, timesteps // 2) + 1) if timesteps % n == 0)
+        raise ConfigError(
+            f"steps is {steps}, and {timesteps} timesteps cannot be divided into so many whole strides without leaving"
+            f" much of the noise unsampled; take {fits}"
+        )
 
 
 SetTimesteps = Callable[["FlowMatchEulerDiscreteScheduler", int, int], None]

@@ -29,6 +29,11 @@ def tokenize(texts: Sequence[str], buckets: int = _BUCKETS, length: int = LENGTH
     return ids
 
 
+def count_words(text: str) -> int:
+    """Words of a text as ``tokenize`` takes them."""
+    return len(_WORD.findall(text))
+
+
 class WordEncoder(nn.Module):
     """Embeds hashed words with their positions and lets them see each other once."""
 

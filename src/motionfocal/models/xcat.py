@@ -65,10 +65,19 @@ class XCatModel:
     fresh: frozenset[str] = frozenset()
 
     def __init__(
-        self, first_stage: FirstStage, network: nn.Module, schedule: Schedule, cell: int, priors: frozenset[str]
+        self,
+        first_stage: FirstStage,
+        network: nn.Module,
+        schedule: Schedule,
+        cell: int,
+        priors: frozenset[str],
+        largest: ClipShape | None = None,
     ) -> None:
-        """``cell`` is the side of the pixel squares that frames are made of: the first stage's and the network's."""
-        self._first_stage, self._cell = first_stage, cell
+        """A model of clips up to the ``largest``; None: of any.
+
+        ``cell`` is the side of the pixel squares that frames are made of: the first stage's and the network's.
+        """
+        self._first_stage, self._cell, self._largest = first_stage, cell, largest
         self.network, self.schedule, self.priors = network, schedule, priors
         self.device = torch.device("cpu")  # nothing frozen has weights: what is encoded stays where the frames are
         self.spec = first_stage.spec
@@ -86,6 +95,8 @@ class XCatModel:
                 f" height and width must be multiples of {self._cell}"
             )
         self.spec.latent_frames(shape.frames)
+        if self._largest is not None:
+            _refuse_larger(shape, self._largest)
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoModel``."""
@@ -126,6 +137,16 @@ class XCatModel:
     def complete(self, latents: Tensor, condition: Condition) -> Tensor:
         """See ``VideoModel``."""
         return latents
+
+
+def _refuse_larger(shape: ClipShape, largest: ClipShape) -> None:
+    """Raise ShapeError when clips have more frames or more pixels than the network has embeddings for."""
+    if shape.frames > largest.frames or shape.height * shape.width > largest.height * largest.width:
+        asked, built = (f"{one.frames}x{one.height}x{one.width}" for one in (shape, largest))
+        raise ShapeError(
+            f"clips of {asked} do not fit this model: it has a place for each frame and cell of the most common shape,"
+            f" {built}, and no more; keep to one shape, or take a family without such places (unet3d, dit3d)"
+        )
 
 
 def mask_channel(mask: Tensor | None, noisy: Tensor) -> Tensor:

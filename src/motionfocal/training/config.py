@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -20,6 +21,9 @@ from motionfocal.models.settings import ModelSettings
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.reading import parse_yaml, read_yaml
 from motionfocal.settings import Settings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class LossSettings(Settings):
@@ -62,6 +66,9 @@ class LossSettings(Settings):
         return StrengthSchedule(self.over_noise, self.over_training, steps)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerSettings(Settings):
     """AdamW with a linear warm-up."""
 
@@ -69,7 +76,7 @@ class OptimizerSettings(Settings):
     warmup_steps: int = Field(50, ge=0, description="Steps over which the learning rate rises from 0.")
     decay: Literal["constant", "cosine"] = Field("constant", description="'cosine' falls to a tenth of the peak.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
-    betas: tuple[float, float] = Field((0.9, 0.99), description="Decay of AdamW's two averages.")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.99), description="Decay of AdamW's two averages.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
 
 
@@ -77,7 +84,11 @@ class ValidationSettings(Settings):
     """Samples while it trains, as many at a time as a forward pass of training has clips."""
 
     every: int = Field(100, ge=1, description="Steps between validations; the last step always has one.")
-    images: int = Field(16, ge=1, description="Held-out images.")
+    images: int = Field(
+        16,
+        ge=1,
+        description="Held-out images of a world; of clips, the first ones of the most common shape that it trains on.",
+    )
     texts: int | None = Field(
         None,
         ge=1,
@@ -86,7 +97,11 @@ class ValidationSettings(Settings):
     )
     steps: int = Field(20, ge=1, description="Sampling steps.")
     guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance; 1 samples without.")
-    seed: int = Field(1_000_003, ge=0, description="Draws the images and the noise; keep it apart from the run's seed.")
+    seed: int = Field(
+        1_000_003,
+        ge=0,
+        description="Draws the noise and a world's images, or each clip's window; keep it apart from the run's seed.",
+    )
 
 
 class TrainingConfig(Settings):
@@ -249,15 +264,11 @@ def _within(key: str, group: str) -> bool:
     return f"{key}.".startswith(f"{group}.")
 
 
-_TAGS = {
-    "sprites",
-    "folder",
-    "diffusion",
-    "flow",
-    "float",
-    "literal['robust','clip_max','diagonal']",
-    *known_families(),
-}
+_CHOICES = {"model": sorted(known_families()), "data": ["sprites", "folder"], "schedule": ["diffusion", "flow"]}
+"""What a group can be, which its ``family`` or ``kind`` tells."""
+
+_TAGS = {"constrained-float", "literal['robust','clip_max','diagonal']", *chain(*_CHOICES.values())}
+"""The members of a union, which stand in an error's location by name; they are no keys of the file."""
 
 
 def explained(error: ValidationError) -> str:
@@ -267,13 +278,27 @@ def explained(error: ValidationError) -> str:
 
 def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Each wrong key, dotted, and what is wrong with it; the key is empty where it is of all keys together."""
+    lines: dict[str, list[str]] = {}
     for problem in error.errors():
-        # The members of a union stand in the location by name; they are no keys of the file.
-        key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
-        yield (
-            key,
-            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, "),
-        )
+        key, text = _explained(problem)
+        lines.setdefault(key, []).append(text)
+    for key, texts in lines.items():
+        yield key, (", or " if key else "; ").join(texts)  # a value that is none of several things has a text of each
+
+
+def _explained(problem: "ErrorDetails") -> tuple[str, str]:
+    """A wrong key and what is wrong with it."""
+    key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
+    match problem["type"]:
+        case "extra_forbidden":
+            return key, "unknown key"
+        case "union_tag_not_found" | "union_tag_invalid" if problem["loc"][-1] in _CHOICES:
+            said = problem["ctx"]
+            text = f"there is no {said['tag']}" if "tag" in said else "missing"
+            choices = ", ".join(_CHOICES[str(problem["loc"][-1])])
+            return f"{key}.{said['discriminator'].strip(chr(39))}", f"{text}; choose one of {choices}"
+        case _:
+            return key, problem["msg"].removeprefix("Value error, ")
 
 
 def dump_config(config: TrainingConfig) -> str:

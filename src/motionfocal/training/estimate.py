@@ -95,10 +95,13 @@ H100 = Accelerator("H100", 989e12, 0.35)
 
 
 def count_pass(network: nn.Module, forward: Callable[[], Tensor], autocast: torch.dtype | None = None) -> PassCost:
-    """Run forward and backward once and count. Call it on the meta device; on another one, everything is computed.
+    """Count what a pass forward and backward costs, in three passes forward and two of them backward.
 
-    Gradients are there from the start, as they are in every pass of a step but the first. A network in evaluation mode
-    is counted as it is, without dropout and without gradient checkpointing where that asks for training mode.
+    Call it on the meta device; on another one, everything is computed.
+
+    Gradients are there from the start, as they are in every pass of a step but the first, and cleared at the end. A
+    network in evaluation mode is counted as it is, without dropout and without gradient checkpointing where that asks
+    for training mode.
 
     Args:
         network: its parameters that require gradients are those that are trained.
@@ -113,6 +116,7 @@ def count_pass(network: nn.Module, forward: Callable[[], Tensor], autocast: torc
         _run(forward, autocast)
     with LiveBytes() as live:  # in a pass of its own: the counter of operations keeps activations alive
         _run(forward, autocast)
+    network.zero_grad()
     return PassCost(forward_only.get_total_flops(), counter.get_total_flops(), live.peak)
 
 

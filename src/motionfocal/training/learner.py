@@ -23,6 +23,10 @@ _SPREAD = StateDictOptions(full_state_dict=True, strict=False)
 """Of whole tensors, whatever the number of processes; not strict, as frozen weights are not among them."""
 
 
+START_LOWER = "start anew in another folder with a lower optimizer.learning_rate"
+"""What helps a run that is no longer finite: the same settings would meet the same numbers again."""
+
+
 class LearnerState(TypedDict):
     """Whole tensors on the CPU by the names of the weights; empty in all processes but the first."""
 
@@ -60,7 +64,7 @@ class Learner:
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not norm.isfinite():
-            raise TrainingError(f"step {step}: the gradient is not finite; lower optimizer.learning_rate and resume")
+            raise TrainingError(f"step {step}: the gradient is not finite; {START_LOWER}")
         torch.nn.utils.clip_grads_with_norm_(weights, self._max_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -95,7 +99,8 @@ class Learner:
     def result(self) -> dict[str, Tensor]:
         """The averaged weights, or the weights where no average is kept; see ``LearnerState``."""
         with self.averaged():
-            return {name: weight.clone() for name, weight in self._gathered().items()}  # on a CPU not copies yet
+            # On a CPU these are still views of the live weights.
+            return {name: weight.clone() for name, weight in self._gathered().items()}
 
     def _gathered(self) -> dict[str, Tensor]:
         found = cast("dict[str, Tensor]", get_model_state_dict(self.network, options=_GATHERED))

@@ -14,20 +14,21 @@ from torch import Tensor
 from motionfocal.data.batches import ClipBatch, EncodedBatch, Split, batches_of, load_parts
 from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import ClipSource
-from motionfocal.errors import ConfigError, TrainingError
+from motionfocal.errors import ConfigError, ManifestError, TrainingError
 from motionfocal.loss import MotionFocalLoss
 from motionfocal.models.build import (
     LoadedModel,
     ModelCard,
     build_model,
-    make_trainable,
     recompute_activations,
     save_model,
     trained_weights,
 )
+from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.checkpoint import (
     TrainingState,
+    alone_in,
     claim,
     last_checkpoint,
     load_checkpoint,
@@ -35,9 +36,9 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
-from motionfocal.training.learner import Learner
+from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
-from motionfocal.training.processes import distribute, join_processes, without_exchange
+from motionfocal.training.processes import distribute, join_processes, same_everywhere, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
 
@@ -56,7 +57,14 @@ class Trainer:
         self.config, self.step = config, 0
         self.processes = join_processes(config.device)
         self.split = split_of(config, self.processes.num_processes)
-        self.card = ModelCard(name=config.name, model=config.model, shape=source.shape, lora=config.lora)
+        self.data = source.fingerprint
+        if not same_everywhere(self.data):
+            raise ManifestError(
+                "the processes see different clips, and each would train on its own: share their folder"
+            )
+        self.card = ModelCard(
+            name=config.name, model=config.model, shape=source.shape, lora=config.lora, seed=config.seed
+        )
         self.model = trainable_model(config, source.shapes)
         # Training from a cache asks no frozen part: they come to the process's device for sampling alone.
         self.model.device = torch.device("cpu") if isinstance(source, CacheSource) else self.processes.device
@@ -93,9 +101,7 @@ class Trainer:
         torch.manual_seed(dropout_seed(self.config.seed, self.step, self.processes.process_index))
         figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
         if not math.isfinite(figures["loss"]):
-            raise TrainingError(
-                f"step {self.step}: the loss is {figures['loss']}; lower optimizer.learning_rate and resume"
-            )
+            raise TrainingError(f"step {self.step}: the loss is {figures['loss']}; {START_LOWER}")
         rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
         norm = self.learner.update(rate, self.step)
         self.step += 1
@@ -123,11 +129,11 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """Everything that ``resume`` needs. All processes must call it together; the first one's is whole."""
-        return TrainingState(step=self.step, learner=self.learner.state())
+        return TrainingState(step=self.step, data=self.data, learner=self.learner.state())
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint, which all processes must be able to read. Raises CheckpointError."""
-        state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None)
+        state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None, self.data)
         self.step = state["step"]
         self.learner.resume(state["learner"])
 
@@ -150,13 +156,18 @@ def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> Vide
 def ready_to_learn(model: VideoModel, config: TrainingConfig, shape: ClipShape) -> None:
     """Let the weights learn that the config trains, on clips of a shape; they become float32.
 
+    A network that is trained whole becomes float32 whole, with what its family keeps frozen in it.
+
     Raises:
         ConfigError: see ``trainable_model``.
     """
     if config.image_noise:
         require_image_latent(model, shape)
-    make_trainable(model, config.lora, config.seed)
-    for weight in trained_weights(model.network).values():
+    learning = list(model.network.parameters())
+    if config.lora is not None:
+        add_lora(model, config.lora, config.seed)
+        learning = list(trained_weights(model.network).values())
+    for weight in learning:
         weight.data = weight.data.float()  # rounding to bfloat16 would swallow small updates
     narrow = any(weight.dtype != torch.float32 for weight in model.network.parameters())
     if model.fresh and narrow and config.precision == "fp32":
@@ -177,7 +188,7 @@ def train(
     Of several processes, the first one alone writes.
 
     Raises:
-        CheckpointError: the folder belongs to a run with other settings.
+        CheckpointError: the folder belongs to a run with other settings or clips, or another process trains there.
         TrainingError: the loss is no longer finite.
     """
     refuse_other_run(run, config)
@@ -185,7 +196,12 @@ def train(
         torch.set_num_threads(config.threads)
         cv2.setNumThreads(config.threads)
     trainer = Trainer(config, source)
-    writes = trainer.processes.is_main_process
+    with alone_in(run) if trainer.processes.is_main_process else nullcontext():
+        _train_in(run, trainer, callbacks)
+
+
+def _train_in(run: Path, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+    config, writes = trainer.config, trainer.processes.is_main_process
     if (found := last_checkpoint(run)) is not None:
         trainer.resume(found)
     if writes:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from motionfocal.errors import ConfigError
+from motionfocal.models.build import best_device
 from motionfocal.models.protocol import VideoModel
 
 if TYPE_CHECKING:
@@ -32,13 +33,20 @@ def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
 
     # With it, transformers loads weights in the first process alone: the others would encode texts with noise.
     disable_fsdp_ram_efficient_loading()
-    processes = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    processes = PartialState(cpu=device == "cpu" or best_device().type == "cpu")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if processes.num_processes != started:
         raise ConfigError(
             f"{started} processes were started, but on {processes.device.type} each would train alone; set device=cpu"
         )
     return processes
+
+
+def same_everywhere(value: str | None) -> bool:
+    """Whether a value is the same in all processes, which must ask together."""
+    from accelerate.utils import gather_object
+
+    return len(set(gather_object([value]))) == 1
 
 
 def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype) -> None:
@@ -77,7 +85,7 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    # Its fear is of predictions that are changed in place; no objective or sampler here does that.
+    # It warns about outputs that are modified in place; no objective or sampler here does that.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (processes,))
     for module in [*_blocks(network), network]:

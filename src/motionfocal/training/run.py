@@ -35,16 +35,17 @@ from motionfocal.worlds import SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
 from motionfocal.worlds.oracle import SpritesOracle
 
-_TEXTS = 2
-"""Of validation, an image of a world."""
+_TEXTS_PER_IMAGE = 2
+"""Default of ``validation.texts`` for a world."""
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A source of clips, and the clips that it could not use."""
+    """A source of clips, the clips that it could not use, and what else there is to know of it."""
 
     source: ClipSource | CacheSource
     rejected: list[Rejected]
+    notes: list[str]
 
 
 def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[Caption]] = iter) -> OpenedData:
@@ -55,11 +56,12 @@ def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[
         ManifestError: the table or the shards are wrong, or not a single clip can be used.
     """
     if isinstance(config.data, SpritesData):
-        return OpenedData(SpritesSource(config.data, config.seed), [])
+        return OpenedData(SpritesSource(config.data, config.seed), [], [])
     if config.data.cache is not None:
         cached = CacheSource(cache_spec(config, config.data), config.seed)
-        return OpenedData(cached, cached.rejected)
-    return OpenedData(*load_folder(config.data, config.seed, track))
+        return OpenedData(cached, cached.rejected, config.model.notes_on(cached.texts))
+    source, rejected = load_folder(config.data, config.seed, track)
+    return OpenedData(source, rejected, config.model.notes_on(source.texts))
 
 
 def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:
@@ -103,7 +105,10 @@ def benchmark_of(config: TrainingConfig, images: int, texts: int) -> SpritesBenc
 def _validation(config: TrainingConfig, settings: ValidationSettings, shape: ClipShape, run: Path) -> Validation:
     if isinstance(config.data, SpritesData):
         benchmark = SpritesBenchmark(
-            world=config.data.world, images=settings.images, texts=settings.texts or _TEXTS, seed=settings.seed
+            world=config.data.world,
+            images=settings.images,
+            texts=settings.texts or _TEXTS_PER_IMAGE,
+            seed=settings.seed,
         )
         return Validation(settings, world_items(benchmark), run, _oracle(benchmark))
     items = list(islice(_first_frames(config.data, shape, settings.seed), settings.images))

@@ -1,4 +1,7 @@
-"""The worlds' own family: a denoiser small enough to learn on one CPU core."""
+"""The worlds' own family: a denoiser small enough to learn on one CPU core.
+
+It has a learned embedding for each frame and each place, and so takes clips up to the shape that it is built for.
+"""
 
 from typing import ClassVar, Literal
 
@@ -10,7 +13,7 @@ from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, ImageCondition, VideoModel
 from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
-from motionfocal.models.text import WordEncoder
+from motionfocal.models.text import LENGTH, WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 
@@ -18,6 +21,7 @@ class Family(FamilySettings):
     """Settings of the compact family."""
 
     encoder_fields: ClassVar = ("block", "temporal")
+    words: ClassVar = LENGTH
 
     family: Literal["compact"] = "compact"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")
@@ -47,7 +51,7 @@ class Family(FamilySettings):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
             network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.spec.channels, shape))
-        return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors))
+        return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors), largest=shape)
 
     def _denoiser(self, channels: int, shape: ClipShape) -> CompactUNet:
         places = shape.height * shape.width // (2 * self.block) ** 2

@@ -10,7 +10,7 @@ from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import NO_PRIORS, ClipShape, VideoModel
 from motionfocal.models.schedule import FlowSettings, ScheduleSettings
-from motionfocal.models.text import WordEncoder
+from motionfocal.models.text import LENGTH, WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 _PATCH = 2
@@ -21,6 +21,7 @@ class Family(FamilySettings):
     """Settings of the small transformer."""
 
     encoder_fields: ClassVar = ("block", "temporal")
+    words: ClassVar = LENGTH
 
     family: Literal["dit3d"] = "dit3d"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")

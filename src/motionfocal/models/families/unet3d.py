@@ -13,7 +13,7 @@ from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, ClipShape, VideoModel
 from motionfocal.models.schedule import DiffusionSettings, ScheduleSettings
-from motionfocal.models.text import WordEncoder
+from motionfocal.models.text import LENGTH, WordEncoder
 from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 
@@ -21,6 +21,7 @@ class Family(FamilySettings):
     """Settings of the small UNet."""
 
     encoder_fields: ClassVar = ("block",)
+    words: ClassVar = LENGTH
 
     family: Literal["unet3d"] = "unet3d"
     block: int = Field(2, ge=1, description="Side of the pixel squares that the first stage folds into channels.")

@@ -114,7 +114,7 @@ class VideoCrafterUNet(ModelMixin, ConfigMixin):
         """Predict the target ``[B,out_channels,T,h,w]`` for a noisy sample ``[B,in_channels,T,h,w]``.
 
         ``timestep`` is ``[B]``, ``encoder_hidden_states`` ``[B,L,D]`` the text's tokens. ``fps``, ``[B]`` or one for
-        all, is ``default_fps`` when not given, and unheard by a UNet without ``fps_condition``. ``image_tokens`` are
+        all, is ``default_fps`` when not given, and ignored by a UNet without ``fps_condition``. ``image_tokens`` are
         ``[B,N,D]``, or ``[B,T,N,D]`` with some for each frame. ``motion_score`` ``[B]`` in pixels a frame is not said
         where it is below 0; ``motion_mask`` is ``[B,1,T,h,w]`` or, for all frames, ``[B,1,1,h,w]``, 1 where something
         may move.

@@ -119,4 +119,5 @@ def load_unet(folder: Path) -> VideoCrafterUNet:
     with torch.device("meta"):
         unet = VideoCrafterUNet.from_config(config)
     own_names = {name: Source(name) for name in unet.state_dict()}
-    return fill(unet, gather(unet, state, own_names, str(folder)), copy=True)  # or else it would lie in the file
+    # A copy: otherwise the weights stay mapped from the file.
+    return fill(unet, gather(unet, state, own_names, str(folder)), copy=True)
