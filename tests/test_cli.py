@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from motionfocal.cli import heatmap
+from motionfocal.errors import ConfigError
 from motionfocal.jsonl import read_jsonl
+from motionfocal.motion import heatmap_of
+from motionfocal.training.config import load_config
+from motionfocal.training.run import open_data
 from motionfocal.video import probe, read_clip, read_image, write_clip
 
 WORLD = ["--set=data.world.size=16", "--set=data.world.frames=4"]
@@ -62,13 +66,39 @@ def test_the_moving_share_is_that_of_the_moving_object(tmp_path):
 def test_a_clip_too_long_for_memory_is_refused_with_a_way_out(tmp_path, monkeypatch):
     moving_square(tmp_path / "long.mp4", frames=12)
     monkeypatch.setattr(heatmap, "MOST_PIXELS", 128 * 96 * 8)
-    settings = heatmap.settings_of("farneback", "robust", "raw", 0.5)
     with pytest.raises(SystemExit):
-        heatmap.run([tmp_path / "long.mp4"], tmp_path / "none", settings, None, 1)
+        heatmap.run([tmp_path / "long.mp4"], tmp_path / "none", heatmap.look_of({}, None, 1))
     assert not list(tmp_path.glob("none/*"))
-    heatmap.run([tmp_path / "long.mp4"], tmp_path / "few", settings, 8, 1)
-    heatmap.run([tmp_path / "long.mp4"], tmp_path / "wide", settings, None, 2)
+    heatmap.run([tmp_path / "long.mp4"], tmp_path / "few", heatmap.look_of({}, 8, 1))
+    heatmap.run([tmp_path / "long.mp4"], tmp_path / "wide", heatmap.look_of({}, None, 2))
     assert len(list(tmp_path.glob("*/long.mp4"))) == 2
+
+
+@pytest.mark.parametrize("stride", ["2", "[2, 3]"])
+def test_a_heatmap_by_a_config_is_that_of_its_training(tmp_path, monkeypatch, stride):
+    """The frames that an example has, and the weight that its pixels get."""
+    moving_square(tmp_path / "clips" / "square.mp4", frames=8)
+    (tmp_path / "clips" / "metadata.csv").write_text("file_name,text\nsquare.mp4,it moves\n")
+    (tmp_path / "my.yaml").write_text(
+        f"data: {{kind: folder, videos: {tmp_path / 'clips'}, frames: 4, stride: {stride}, height: 48, width: 40}}\n"
+        "motion: {scale: 4.0, midpoint: 0.5, reach: clip}\n"
+    )
+    looked = []
+    monkeypatch.setattr(heatmap, "overlay", lambda frames, heat: (looked.append((frames, heat)), frames)[1])
+    heatmap.run([tmp_path / "clips"], tmp_path / "heat", heatmap.look_by(str(tmp_path / "my.yaml")))
+    ((frames, heat),) = looked
+    config = load_config(tmp_path / "my.yaml")
+    source = open_data(config).source
+    assert any(np.array_equal(frames, source.batch(step, 1)[0].frames) for step in range(40))
+    assert frames.shape == (4, 48, 40, 3)
+    assert np.array_equal(heat, heatmap_of(frames, config.motion))
+
+
+@pytest.mark.parametrize("scale", ["foo", "0", "-3", "nan"])
+def test_an_odd_scale_is_told_what_a_scale_may_be(scale):
+    with pytest.raises(ConfigError, match=f"--scale: {scale}: .* or a number of pixels above 0"):
+        heatmap.look_of({"scale": scale}, None, 1)
+    assert heatmap.look_of({"scale": "2.5"}, None, 1).motion.scale == 2.5
 
 
 @pytest.mark.parametrize(
@@ -78,11 +108,14 @@ def test_a_clip_too_long_for_memory_is_refused_with_a_way_out(tmp_path, monkeypa
         (["heatmap", "x.mp4", "--estimator", "raft_huge"], "raft_huge"),
         (["heatmap", "x.mp4", "--scale", "big"], "--scale"),
         (["heatmap", "a/x.mp4", "b/x.webm"], "the same name"),
+        (["heatmap", "x.mp4", "--config", "clips", "--floor", "0.5", "--stride", "1"], "--floor, --stride: the config"),
+        (["heatmap", "x.mp4", "--config", "sprites"], "not on clips"),
         (["train", "nonsense", "--out", "run"], "recipes: clips, cogvideox-5b-i2v"),
         (["train", "sprites", "--out", "run", "--set", "loss.strenght=2"], "loss.strenght"),
         (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),
         (["animate", "--world", "--model", "nowhere"], "not a run folder"),
         (["animate"], "IMAGE and TEXT"),
+        (["train", "sprites"], "--out is needed"),
         (["judge", "a", "b"], "origin.json"),
         (["report", "nowhere"], "no comparison here"),
     ],
@@ -92,10 +125,9 @@ def test_errors_say_what_was_wrong(arguments, named, tmp_path, monkeypatch):
     assert named in motionfocal(*arguments, fails=True)
 
 
-def test_show_prints_the_resolved_config(tmp_path):
-    said = motionfocal("train", "sprites", "--out", tmp_path / "run", "--show", "--set", "loss.strength=2.5")
+def test_show_prints_the_resolved_config_and_needs_no_folder():
+    said = motionfocal("train", "sprites", "--show", "--set", "loss.strength=2.5")
     assert "strength: 2.5" in said
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from motionfocal.cli import app
 from motionfocal.errors import GalleryError, MediaError
@@ -98,6 +99,16 @@ def test_an_unreadable_clip_costs_its_item_alone(galleries, tmp_path):
         hold_contest(*galleries, BENCHMARK, tmp_path / "none")
 
 
+def test_the_verbs_fail_where_a_pair_did(galleries, tmp_path):
+    ours, theirs = (str(gallery.folder) for gallery in galleries)
+    galleries[0].path(BENCHMARK.items()[4].id).write_bytes(b"")
+    for arguments in (["judge", ours, theirs, "--out", str(tmp_path / "c")], ["report", str(tmp_path / "c")]):
+        ended = CliRunner().invoke(app, arguments)
+        assert ended.exit_code == 1
+        assert "1 pairs failed" in ended.output
+    assert (tmp_path / "c" / "report.html").is_file()
+
+
 def test_a_clip_that_was_judged_and_broke_since_is_an_error(galleries, tmp_path):
     hold_contest(*galleries, BENCHMARK, tmp_path / "out")
     galleries[0].path(galleries[0].rows()[0].id).write_bytes(b"broken")
@@ -178,7 +189,7 @@ def test_the_commands_repeat_how_the_clips_were_sampled(galleries, tmp_path):
     commands = [shlex.split(line) for line in report_of(contest, *entrants, tmp_path / "out it's").commands]
     animate = next(command for command in commands if command[1] == "animate")
     parsed = get_command(app).commands["animate"].make_context("animate", animate[2:])
-    names = {"guidance_scale": "guidance", "guidance_rescale": "rescale"}
+    names = {"guidance_scale": "guidance"}
     assert {key: parsed.params[names.get(key, key)] for key in SamplingSettings.model_fields} == said
     assert (parsed.params["seed"], parsed.params["images"], parsed.params["texts"]) == (3, 4, 3)
     assert parsed.params["model"] == Path("it's ours")

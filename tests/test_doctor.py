@@ -5,15 +5,18 @@ import threading
 from importlib.metadata import metadata
 from types import SimpleNamespace
 
+import huggingface_hub
 import psutil
 import pytest
+import torch
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from motionfocal import __version__
 from motionfocal.cli import app
 from motionfocal.doctor import extras, machine, needs, weights
 from motionfocal.doctor.finding import tried
-from motionfocal.errors import MediaError
+from motionfocal.errors import ConfigError, MediaError
 from motionfocal.training.config import load_config, recipe, recipes
 from motionfocal.video import write_clip
 
@@ -85,6 +88,23 @@ def test_an_extra_says_what_it_lacks_and_what_is_too_old(monkeypatch):
     assert found["study"].state == "good"
 
 
+@pytest.mark.parametrize("lost", ["everything", "its requirements"])
+def test_without_metadata_no_extra_is_called_good(monkeypatch, lost):
+    def requires(name):
+        if lost == "everything":
+            raise extras.PackageNotFoundError(name)
+
+    def version(name):
+        raise extras.PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "requires", requires)
+    monkeypatch.setattr("importlib.metadata.version", version)
+    (found,) = extras.extras()
+    assert found.state == "absent"
+    assert "force-reinstall" in found.remedy
+    assert by_name(machine.facts())["MotionFocal"].told.startswith(__version__)
+
+
 @pytest.fixture
 def empty_caches(monkeypatch, tmp_path):
     """Neither weights nor a hub that answers."""
@@ -99,11 +119,11 @@ def empty_caches(monkeypatch, tmp_path):
 scan = weights.scan_cache_dir
 
 
-def put_in_hub(folder, kind, owner, name, content=b"weights"):
+def put_in_hub(folder, kind, owner, name, content=b"weights", file="model.safetensors"):
     repository = folder / "hub" / f"{kind}s--{owner}--{name}"
     snapshot = repository / "snapshots" / "0123abc"
     snapshot.mkdir(parents=True)
-    (snapshot / "model.safetensors").write_bytes(content)
+    (snapshot / file).write_bytes(content)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0123abc")
 
@@ -131,6 +151,43 @@ def test_weights_that_are_here_are_found(empty_caches):
     assert good == {"Lightricks/LTX-Video", "wang-sj16/TI2V-Bench", "clip_model/ViT-B-32.pt", "raft_small"}
     assert "2.0 kB" in found["Lightricks/LTX-Video"].told
     assert "background_consistency" in found["clip_model/ViT-B-32.pt"].told
+
+
+def test_configs_alone_are_no_base(empty_caches, monkeypatch):
+    put_in_hub(empty_caches, "model", "Wan-AI", "Wan2.2-TI2V-5B-Diffusers", file="config.json")
+    scans = []
+    monkeypatch.setattr(weights, "scan_cache_dir", lambda: (scans.append(1), scan(empty_caches / "hub"))[1])
+    assert by_name(weights.weights())["Wan-AI/Wan2.2-TI2V-5B-Diffusers"].state == "absent"
+    assert len(scans) == 1
+    base = by_name(needs.needs(load_config(recipe("wan22-ti2v-5b"), ["data.videos=nowhere"])))["base"]
+    assert base.state == "bad"
+    assert "not here" in base.told
+
+
+def test_the_hub_answers_through_a_proxy(monkeypatch):
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    asked = []
+    server = http.server.HTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    close = getattr(huggingface_hub, "close_session", lambda: None)  # a session remembers its proxy
+    close()
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
+    try:
+        assert weights.hub().state == "good"
+        assert asked[0].startswith("http://hub.invalid")
+    finally:
+        close()
+        server.shutdown()
+        server.server_close()
 
 
 def test_the_hub_answers_or_is_left_alone(monkeypatch):
@@ -173,6 +230,32 @@ def test_a_training_that_lacks_clips_and_memory(empty_caches, monkeypatch):
     assert "micro_batch_size" in found["memory"].remedy
 
 
+def test_memory_and_time_are_those_of_the_device_of_the_config(clips, empty_caches, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(needs, "operations_a_second", lambda device, dtype: asked.append(device.type) or 1e12)
+    found = by_name(needs.needs(load_config(recipe("clips"), [*naming(clips), "device=cpu"])))
+    assert asked == ["cpu"]
+    assert "this machine has free" in found["memory"].told
+
+
+def test_the_first_product_is_not_timed(monkeypatch):
+    clock = iter([0.0, 0.4, 0.4, 1.0, 1.0])
+    monkeypatch.setattr(needs, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    products = []
+    ones = torch.ones
+
+    class Factor:
+        def __matmul__(self, other):
+            products.append(1)
+            return ones(1, 1)
+
+    monkeypatch.setattr(needs.torch, "ones", lambda *size, **_: Factor())
+    assert needs.operations_a_second(torch.device("cpu"), torch.float32) == 2 * 2 * 1024**3
+    assert len(products) == 3
+
+
 def test_a_training_that_lacks_its_base(clips, empty_caches):
     found = by_name(needs.needs(load_config(recipe("wan22-ti2v-5b"), [f"data.videos={clips}"])))
     assert found["base"].state == "bad"
@@ -203,6 +286,12 @@ def test_the_command_fails_when_a_training_could_not_begin(clips, empty_caches):
     assert "to train clips" in good.output
     assert bad.exit_code == 1
     assert "set data.videos" in bad.output
+
+
+def test_changes_of_no_config_are_refused():
+    said = CliRunner().invoke(app, ["doctor", "--set", "steps=3"]).exception
+    assert isinstance(said, ConfigError)
+    assert "--set steps=3: changes a config, and none is named" in str(said)
 
 
 def test_the_command_lists_what_is_here(empty_caches):

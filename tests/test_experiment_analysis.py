@@ -20,7 +20,7 @@ from motionfocal.experiments.analysis import analyze_experiment, first_reached, 
 from motionfocal.experiments.figures import contrasts_figure, curves_figure, noise_figure
 from motionfocal.experiments.plan import ExperimentPlan
 from motionfocal.experiments.report import settings_table, write_experiment_report
-from motionfocal.experiments.result import Asked, NoiseBin, RunResult, save_result
+from motionfocal.experiments.result import Asked, Machine, NoiseBin, RunResult, load_result, result_path, save_result
 from motionfocal.experiments.tables import arms_table, catch_up_table, contrasts_table, curve_table, markdown
 from motionfocal.report.page import MINUS
 from motionfocal.report.study_page import NOTHING
@@ -77,6 +77,7 @@ def made_up(run, rng, chance=0.5, curve=((150, 0.2), (300, 0.6), (450, 0.9))) ->
         steps=450,
         seconds=100.0 + 10 * (run.arm == "motif") + run.seed,
         parameters=1234,
+        machine=Machine(processor="one", torch="2", motionfocal="0"),
     )
 
 
@@ -104,7 +105,7 @@ def saved(plan, folder, without=()):
 # --- intervals over seeds and images ----------------------------------------------------------------------------------
 
 
-def experiment(rng, seeds=5, images=32, texts=4):
+def experiment(rng, seeds=5, images=32, texts=4, suits_seed=0.4, suits_image=0.5):
     """Differences of the followed verdicts of two arms that are equally good in the long run, images and seeds.
 
     An arm may suit a seed and an image; how hard an image is, is the same for both arms in every seed.
@@ -112,7 +113,7 @@ def experiment(rng, seeds=5, images=32, texts=4):
     hard = rng.normal(0, 1, (images, 1)) + rng.normal(0, 1, (images, texts))
 
     def followed():
-        suits = rng.normal(0, 0.4, (seeds, 1, 1)) + rng.normal(0, 0.5, (1, images, 1))
+        suits = rng.normal(0, suits_seed, (seeds, 1, 1)) + rng.normal(0, suits_image, (1, images, 1))
         return rng.random((seeds, images, texts)) < expit(hard + suits)
 
     seed, image, _ = np.indices((seeds, images, texts))
@@ -144,6 +145,25 @@ def test_the_variance_is_statsmodels_two_way_cluster_variance():
     freedom = variance**2 / (parts[0] ** 2 / 31 + parts[1] ** 2 / 4)
     interval = two_way_t_mean(differences, images, seeds)
     assert interval.high - interval.low == pytest.approx(2 * t.ppf(0.975, freedom) * np.sqrt(variance), rel=1e-6)
+
+
+def test_seeds_that_happen_to_agree_do_not_make_an_interval_too_narrow():
+    """The variance by seed is drawn from five of them: where it comes out small the seeds may differ all the same."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        differences, images, seeds = experiment(rng, suits_seed=0.2, suits_image=0)
+        interval = two_way_t_mean(differences, images, seeds)
+        spread = np.bincount(seeds, differences).std()
+        found.append((spread, interval.low <= 0 <= interval.high))
+    agreeing = [held for _, held in sorted(found)[:100]]
+    assert np.mean(agreeing) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
+
+
+def test_seeds_that_add_no_variance_leave_their_few_degrees_of_freedom():
+    image, seed = np.tile(np.arange(8), 5), np.repeat(np.arange(5), 8)
+    values = ((image + seed) % 2).astype(float)  # the mean is about the same in every image and seed
+    interval = two_way_t_mean(values, image, seed)
+    assert interval.high - interval.low == pytest.approx(2 * t.ppf(0.975, 4) * values.std(ddof=1) / np.sqrt(40))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 6))
@@ -247,6 +267,40 @@ def test_an_arm_without_results_leaves_dashes_and_counts_for_holm():
     assert f"| double | 0 of 3 |{4 * DASH}\n" in curve_table(found.curves, 3) + "\n"
     for draw, rows in ((curves_figure, found.curves), (contrasts_figure, found.contrasts), (noise_figure, found.noise)):
         ElementTree.fromstring(draw(rows))
+
+
+def test_a_contrast_of_one_seed_is_not_tested_and_counts_for_no_other(tmp_path):
+    plan = planned(worlds={"own": {}})
+    results = results_of(plan, [("double", 1), ("double", 2)])
+    known, lone = analyzed(plan, results).contrasts
+    assert lone.seeds == (0,)
+    assert lone.score.interval.low < lone.score.interval.high
+    assert known.score.p_holm == known.score.p_value < 0.5
+    assert known.difference.p_holm == known.difference.p_value
+    assert contrasts_table([lone], 3).splitlines()[-1].count(f"] | {NOTHING} |") == 2
+    for result in results.values():
+        save_result(tmp_path, result)
+    written = write_experiment_report(plan, plan.runs(Path()), tmp_path, tmp_path / "out")
+    assert "motif / double: these intervals hold over images for that training" in written.read_text()
+
+
+def test_seconds_are_compared_on_one_machine_alone(tmp_path):
+    plan = planned(worlds={"own": {}})
+    one, other = (Machine(processor=name, torch="2", motionfocal="0") for name in ("one", "other"))
+    for machine, seconds in ((one, 10), (other, None), (None, None)):
+        results = results_of(plan)
+        results["none", 2] = results["none", 2].model_copy(update={"machine": machine})
+        row = analyzed(plan, results).contrasts[0]
+        assert row.extra_seconds == (seconds and pytest.approx(seconds))
+        assert (row.seconds_per_point is None) == (seconds is None)
+        assert contrasts_table([row], 3).endswith(2 * DASH) == (seconds is None)
+    run = plan.runs(Path())[0]
+    save_result(tmp_path, results["motif", 0])
+    path = result_path(tmp_path, run.fingerprint)
+    old = json.loads(path.read_text())
+    del old["machine"]
+    path.write_text(json.dumps(old))
+    assert load_result(tmp_path, run).machine is None
 
 
 def test_p_values_are_adjusted_within_a_world():
@@ -414,17 +468,30 @@ def test_the_camera_has_a_column_where_it_may_be_wrong():
 
 
 def test_catching_up_is_told_seed_by_seed():
-    """Ours has theirs' last share at steps 225, 300 and never: the median of all three is 300."""
-    plan, rng = planned(worlds={"own": {}}), np.random.default_rng(0)
-    ours = {0: ((150, 0.2), (300, 0.6)), 1: ((150, 0.0), (300, 0.5)), 2: ((150, 0.1), (300, 0.1))}
-    theirs = {0: ((150, 0.0), (300, 0.4)), 1: ((150, 0.1), (300, 0.5)), 2: ((150, 0.1), (300, 0.2))}
+    """Ours has theirs' last share at steps 225, 300 and never: the median of all three is 300.
+
+    In the last seed theirs ends where it began, at none: that is no mark to reach.
+    """
+    plan, rng = planned(worlds={"own": {}}, seeds=[0, 1, 2, 3]), np.random.default_rng(0)
+    ours = {
+        0: ((150, 0.2), (300, 0.6)),
+        1: ((150, 0.0), (300, 0.5)),
+        2: ((150, 0.1), (300, 0.1)),
+        3: ((150, 0.0), (300, 0.3)),
+    }
+    theirs = {
+        0: ((150, 0.0), (300, 0.4)),
+        1: ((150, 0.1), (300, 0.5)),
+        2: ((150, 0.1), (300, 0.2)),
+        3: ((150, 0.0), (300, 0.0)),
+    }
     results = {}
     for run in plan.runs(Path()):
         if run.arm != "double":
             curve = (ours if run.arm == "motif" else theirs)[run.seed]
             results[run.arm, run.seed] = made_up(run, rng, curve=curve)
     first, second = analyze_experiment(plan, plan.runs(Path()), results).catching_up
-    assert (first.seeds, first.step, first.reached, first.last) == ((0, 1, 2), 300, 2, 300)
+    assert (first.seeds, first.step, first.reached, first.marks, first.last) == ((0, 1, 2, 3), 300, 2, 3, 300)
     assert (second.seeds, second.step, second.last) == ((), None, None)
-    assert "| motif / none | 3 of 3 | 300 (2 of 3) | 300 |" in catch_up_table([first], 3)
+    assert "| motif / none | 4 of 4 | 300 (2 of 3) | 300 |" in catch_up_table([first], 4)
     assert f"| motif / double | 0 of 3 | {NOTHING} (0 of 0) | {NOTHING} |" in catch_up_table([second], 3)

@@ -1,6 +1,7 @@
 """Experiments: what a file means, what decides a run, and runs that are killed, fail, and go on."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 from motionfocal.cli.app import app
 from motionfocal.errors import ConfigError
 from motionfocal.experiments import measure
+from motionfocal.experiments.logged import LOG, ending
 from motionfocal.experiments.plan import ExperimentPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
 from motionfocal.experiments.result import load_result, result_path, save_result
-from motionfocal.experiments.work import carry_out, run_folder, training_config
+from motionfocal.experiments.work import carry_out, run_folder, this_machine, training_config
 from motionfocal.generation.sampler import sample
 from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import LoadedModel, ModelCard, build_model
@@ -98,6 +100,14 @@ def test_what_decides_a_run_decides_its_fingerprint():
         assert not {run.fingerprint for run in runs_of(**changes)} & set(prints), changes
 
 
+def test_what_an_arm_changes_stays_with_it():
+    world = {"size": 16, "frames": 4, "sprites": 2}
+    first, second, *_ = runs_of(
+        set={**TINY, "data.world": world}, arms={"a": {"data.world.noise": 2.0}, "b": {}}, contrasts=[]
+    )
+    assert (first.world.noise, second.world.noise) == (2.0, 0.0)
+
+
 def test_worlds_are_changes_of_the_one_that_was_trained_on():
     asked = runs_of(
         set={**TINY, "data.world": {"size": 16, "frames": 3, "sprites": 2, "held_out": 0.3}},
@@ -117,7 +127,13 @@ def test_worlds_are_changes_of_the_one_that_was_trained_on():
         ({"contrasts": [{"ours": "motif", "theirs": "nobody"}]}, "contrasts name the arm 'nobody'"),
         ({"contrasts": [{"ours": "motif", "theirs": "none", "paper": [1.0]}]}, "paper has 1 figures"),
         ({"seeds": [1, 1]}, "a seed stands twice"),
-        ({"arms": {"a": {"loss.strenght": 2}}, "contrasts": []}, "strenght: unknown key"),
+        ({"arms": {"a": {"loss.strenght": 2}}, "contrasts": []}, "arm a: loss.strenght: unknown key"),
+        ({"arms": {"a": {"loss": 2}}, "contrasts": []}, "arm a: loss: "),
+        ({"set": {**TINY, "stepz": 2}}, "set: stepz: unknown key"),
+        ({"set": {**TINY, "steps.more": 2}}, "set: steps is a value"),
+        ({"arms": {"a": {"seed": 3}}, "contrasts": []}, "arm a: seed has no effect"),
+        ({"set": {**TINY, "name": "b"}}, "set: name has no effect"),
+        ({"seeds": [-1]}, "seeds: seed: "),
         ({"worlds": {"own": {"camera": "drone"}}}, "worlds.own: world.camera"),
         ({"recipe": "nowhere"}, "nowhere: no such config file, and no recipe"),
         ({"recipe": "clips", "set": {"data.videos": "v"}}, "trains on clips, which no oracle can judge"),
@@ -173,6 +189,8 @@ def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):
     assert levels == sorted(levels, reverse=True)
     assert all(at.overall > 0 and at.moving > 0 for at in result.noise)
     assert result.settings["seed"] == 0
+    assert result.machine == this_machine("auto")
+    assert result.machine.processor
     trained = (run_folder(tmp_path, run) / METRICS).stat().st_mtime_ns
     assert carry_out(run, tmp_path) == result
     assert (run_folder(tmp_path, run) / METRICS).stat().st_mtime_ns == trained
@@ -210,11 +228,39 @@ def test_a_result_from_before_a_default_changed_is_refused(tmp_path):
 def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     good, *_ = runs_of()
     bad = runs_of(set={**TINY, "optimizer.learning_rate": 1e30, "optimizer.max_grad_norm": 1e30})[0]
-    failed = run_side_by_side([bad, good], tmp_path, jobs=1)
+    failed = run_side_by_side([bad, good], tmp_path, workers=1)
     assert [fail.run.fingerprint for fail in failed] == [bad.fingerprint]
     assert "TrainingError" in failed[0].reason
     assert load_result(tmp_path, good) is not None
     assert load_result(tmp_path, bad) is None
+
+
+def test_a_run_that_is_killed_is_told_by_what_and_its_log_is_kept(tmp_path):
+    run = runs_of(set={**TINY, "steps": 5000})[0]
+    log = run_folder(tmp_path, run) / LOG
+    log.parent.mkdir(parents=True)
+    log.write_text("what was said before\n")
+    seen = []
+
+    def kill(active):
+        seen.append(len(active))
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    (failed,) = run_side_by_side([run], tmp_path, 1, kill)
+    assert "killed by signal 9 (Killed), as when memory runs out; its log ends: " in failed.reason
+    assert f"(exit code -9; the whole story: {log})" in failed.reason
+    assert log.read_text().startswith("what was said before")
+    assert seen[-1] == 0, "the bar of all runs reaches its end"
+    assert (
+        ending(tmp_path / "none", 3) == f"nothing was logged (exit code 3; the whole story: {tmp_path / 'none' / LOG})"
+    )
+
+
+def test_a_run_beside_others_takes_one_thread_unless_it_says():
+    without = {key: value for key, value in TINY.items() if key != "threads"}
+    assert [training_config(run).threads for run in runs_of(set=without, arms={"a": {}, "b": {"threads": 2}},
+            contrasts=[], seeds=[0])] == [1, 2]  # fmt: skip
 
 
 def test_run_status_report(file):
@@ -222,13 +268,15 @@ def test_run_status_report(file):
         return CliRunner().invoke(app, ["experiment", verb, str(file), *options], catch_exceptions=False)
 
     assert "0 of 2" in call("status").output
-    ran = call("run", "--jobs", "2")
+    ran = call("run", "--workers", "2")
     assert ran.exit_code == 0, ran.output
     assert "4 to do" in ran.output
     assert "2 of 2" in call("status").output
     assert "4 runs are done, 0 to do" in call("run").output
     reported = call("report")
     assert reported.exit_code == 0, reported.output
+    elsewhere = call("report", "--results", str(file.parent), "--out", str(file.parent / "pages"))
+    assert Path(elsewhere.output.strip()) == file.parent / "pages" / "tiny" / "report.md"
     page = Path(reported.output.strip())
     assert page == file.parent / "reports" / "tiny" / "report.md"
     text = page.read_text()
@@ -242,7 +290,7 @@ def test_run_status_report(file):
 def test_killed_it_goes_on_where_it_stopped(tmp_path):
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(content(set={**TINY, "steps": 160}, curve_every=40, seeds=[0])))
-    command = [sys.executable, "-m", "motionfocal", "experiment", "run", str(file), "--jobs", "1"]
+    command = [sys.executable, "-m", "motionfocal", "experiment", "run", str(file), "--workers", "1"]
     run, other = load_plan(file).runs(tmp_path)
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     checkpoints = run_folder(tmp_path, run) / "checkpoints"

@@ -87,5 +87,5 @@ def test_the_command_takes_an_address(ray_address, tmp_path):
     ran = call("--engine", "ray", "--address", ray_address)
     assert ran.exit_code == 0, ran.output
     assert "2 runs are done, 0 to do" in call().output
-    for wrong in (("--engine", "ray", "--jobs", "2"), ("--address", ray_address)):
+    for wrong in (("--engine", "ray", "--workers", "2"), ("--address", ray_address)):
         assert isinstance(call(*wrong).exception, ConfigError)

@@ -441,8 +441,8 @@ def test_normalize_writes_over_no_other_gallery(bench, videos, tmp_path):
 @pytest.mark.parametrize(
     ("size", "frames", "fps", "said"),
     [
-        ("320", 16, 8.0, "--size: expected HEIGHTxWIDTH"),
-        ("320x-2", 16, 8.0, "--size: expected HEIGHTxWIDTH"),
+        ("320", 16, 8.0, "--size .*: expected HEIGHTxWIDTH"),
+        ("320x-2", 16, 8.0, "--size .*: expected HEIGHTxWIDTH"),
         ("321x320", 16, 8.0, "--size: .*multiple of 2, got 321"),
         ("320x320", 1, 8.0, "--frames: "),
         ("320x320", 16, 0.0, "--fps: "),
@@ -464,13 +464,14 @@ def test_the_verbs(tmp_path, videos):
     write_image(tmp_path / "b" / "cat.png", moving(0)[0])
     (tmp_path / "b" / "prompts.csv").write_text("id,image,prompt\na,cat.png,x\nb,cat.png,y\nc,cat.png,z\nd,cat.png,w\n")
     asked = ["-b", tmp_path / "b"]
-    bring = ["import", videos, *asked, "-m", "m", "-o", tmp_path / "g"]
+    bring = ["import", videos, *asked, "--name", "m", "-o", tmp_path / "g"]
     code, said = run(*bring)
     assert code == 1
     assert "3 clips of m" in said
     assert "d: no video" in said
     assert run(*bring, "--allow-missing")[0] == 0
     assert run("check", tmp_path / "g", *asked)[0] == 1
+    assert run("check", tmp_path / "g") == run("check", tmp_path / "g", *asked), "it remembers its benchmark"
     code, said = run("check", tmp_path / "g", *asked, "--allow-missing")
     assert code == 0
     assert "3 of 4 items of b have a clip in every gallery" in said

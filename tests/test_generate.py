@@ -11,12 +11,12 @@ import time
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
 
 from motionfocal.benchmarks import BenchmarkItem, load_benchmark
 from motionfocal.cli import baselines as baselines_verb
-from motionfocal.cli.generate import parse_settings, parse_size, run
+from motionfocal.cli.generate import parse_settings, run
+from motionfocal.cli.options import parse_size
 from motionfocal.errors import CheckpointError, ConfigError, MotionFocalError, UnavailableError
 from motionfocal.generation.animator import Failed
 from motionfocal.generation.animators.videocrafter import SHIPPED, stretched
@@ -361,9 +361,9 @@ def test_sizes_and_settings_are_read_as_written():
 
 def test_a_bad_item_is_listed_and_the_rest_is_kept(root, folder, tmp_path, capsys):
     options = Options(steps=2, guidance=2)
-    with pytest.raises(typer.Exit) as stopped:
+    with pytest.raises(SystemExit) as stopped:
         run(str(root / "run"), str(folder), tmp_path / "out", options, name="tiny")
-    assert stopped.value.exit_code == 1
+    assert stopped.value.code == 1
     said = capsys.readouterr().out
     assert "1 items failed" in said
     assert "q3: " in said

@@ -187,7 +187,7 @@ def test_the_command_writes_rows_and_says_who_differs(bench, galleries, tmp_path
     rows = json.loads((tmp_path / "r.json").read_text())
     assert {"model", "id", "metric", "value"} <= rows[0].keys()
     assert Counter(row["model"] for row in rows)["a"] == 12 * 10
-    assert "There is no total" in said
+    assert "There is no total of our own" in said
     assert "object_path" in said
     report = json.loads((tmp_path / "r.report.json").read_text())
     assert {s["model"] for s in report["summary"]} == {"a", "b", "static", "pan only", "shuffled texts"}
@@ -334,7 +334,7 @@ def test_texts_are_shuffled_only_where_a_picture_has_several(bench, tmp_path):
 def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, galleries, tmp_path, monkeypatch):
     monkeypatch.setenv("MOTIONFOCAL_OFFLINE", "1")
     monkeypatch.setenv("MOTIONFOCAL_WEIGHTS", str(tmp_path / "none"))
-    arguments = [tmp_path / "a", "-b", tmp_path / "bench", "--set", "animatebench", "--out", tmp_path / "r.json"]
+    arguments = [tmp_path / "a", "-b", tmp_path / "bench", "--metrics", "animatebench", "--out", tmp_path / "r.json"]
     done = CliRunner().invoke(app, ["metrics", *map(str, arguments)])
     assert "none of these metrics can be measured here" in str(done.exception)
     said = run(*arguments[:4], "vbench-i2v", "--out", tmp_path / "v.json", fails=True)

@@ -177,7 +177,7 @@ def real_study(ti2v_bench, tmp_path) -> Study:
     """Two models' published clips on items that both have; short, and small, so that raters are quick."""
     for model in MODELS:
         videos = ti2v_bench / "videos" / model
-        where = ("-b", ti2v_bench, "-m", model, "-o", tmp_path / model)
+        where = ("-b", ti2v_bench, "--name", model, "-o", tmp_path / model)
         run("gallery", "import", videos, *where, "--allow-missing")
     common = set.intersection(*({row.id for row in Gallery.open(tmp_path / model).rows()} for model in MODELS))
     assert len(common) == 51

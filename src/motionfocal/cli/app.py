@@ -7,7 +7,7 @@ import typer
 
 from motionfocal.cli.experiment_app import experiment_app
 from motionfocal.cli.gallery_app import gallery_app
-from motionfocal.cli.options import Address, Engine
+from motionfocal.cli.options import Address, Changes, Engine, Shard, parse_size
 from motionfocal.cli.study_app import study_app
 from motionfocal.engine import engine_of
 
@@ -50,16 +50,14 @@ def doctor(
     configs: Annotated[
         list[str] | None, typer.Argument(help="Config files or recipes: say what training by them would need.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key of these configs.")
-    ] = None,
+    overrides: Changes = None,
 ) -> None:
-    """Say what works on this machine, what is missing, and what to do about it. Nothing is changed.
+    """Say what works on this machine, what is missing, and what to do about it. Nothing is installed.
 
     [bold]motionfocal doctor[/bold] tries a video, its flow, its heatmap and a step of training, and lists the extras
     and weights that are here; [bold]motionfocal doctor wan22-ti2v-5b -s data.videos=CLIPS[/bold] the base, clips,
-    memory and time of a training, for which a base's configs are fetched, not its weights. The exit code is 1 when
-    something does not work, or a training could not begin.
+    memory and time of a training: for these a base's configs, some kilobytes, are downloaded into the hub's cache, its
+    weights never. The exit code is 1 when something does not work, or a training could not begin.
     """
     from motionfocal.cli.doctor import run
 
@@ -70,29 +68,48 @@ def doctor(
 def heatmap(
     clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the overlays.")] = Path("heatmaps"),
-    estimator: Annotated[str, typer.Option(help="farneback, dis, raft_large or raft_small.")] = "farneback",
-    scale: Annotated[str, typer.Option(help="robust, clip_max, diagonal, or a number of pixels.")] = "robust",
-    camera: Annotated[str, typer.Option(help="raw, or compensated: subtract the camera's motion.")] = "raw",
-    floor: Annotated[float, typer.Option(min=0, help="Motion below this many pixels a frame counts as none.")] = 0.5,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", help="A YAML file or recipe: what its training sees, in place of the options below."
+        ),
+    ] = None,
+    estimator: Annotated[str | None, typer.Option(help="farneback (unset), dis, raft_large or raft_small.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="robust (unset), clip_max, diagonal, or a number of pixels above 0.")
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="raw (unset), or compensated: subtract the camera's motion.")
+    ] = None,
+    floor: Annotated[
+        float | None, typer.Option(min=0, help="Motion below this many pixels a frame counts as none; unset, 0.5.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(min=2, help="Frames a clip; unset, all of them.")] = None,
-    stride: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
+    stride: Annotated[int | None, typer.Option(min=1, help="Take every n-th frame; unset, all.")] = None,
 ) -> None:
     """Compute motion heatmaps of clips: an overlay as a video and as a picture, and the moving share of each.
 
+    [bold]motionfocal heatmap my_clips/[/bold] takes clips as they are; [bold]--config my.yaml[/bold] as its training
+    sees them: its motion settings, at its frames, stride and size.
     A clip that cannot be read is listed at the end and the others go on; the exit code is then 1.
     """
-    from motionfocal.cli.heatmap import run, settings_of
+    from motionfocal.cli.heatmap import look_by, look_of, run
 
-    run(clips, out, settings_of(estimator, scale, camera, floor), frames, stride)
+    motion = {"estimator": estimator, "scale": scale, "camera": camera, "floor": floor}
+    reading = {"frames": frames, "stride": stride}
+    beside = [f"--{name}" for name, value in {**motion, **reading}.items() if value is not None]
+    if config and beside:
+        raise typer.BadParameter(f"{', '.join(beside)}: the config says it; leave it out, or --config")
+    run(clips, out, look_by(config) if config else look_of(motion, frames, stride or 1))
 
 
 @app.command()
 def train(
     config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe, as in docs/recipes.md.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; one that was begun before goes on.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key, as in loss.strength=2.")
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; one that was begun before goes on.")
     ] = None,
+    overrides: Changes = None,
     show: Annotated[bool, typer.Option("--show", help="Print the resolved config and stop.")] = False,
 ) -> None:
     """Train a model. The run folder holds the resolved config, the figures, samples, checkpoints and the model.
@@ -104,23 +121,24 @@ def train(
     Interrupted at any moment, the same command goes on with the same losses, digit for digit. On several GPUs:
     [bold]accelerate launch -m motionfocal train ...[/bold], with --use_fsdp --fsdp_version 2 to shard the model.
     """
-    from motionfocal.cli.train import run
+    from motionfocal.cli.train import run, show_config
 
-    run(config, out, overrides or [], show)
+    if show:
+        show_config(config, overrides or [])
+        return
+    if out is None:
+        raise typer.BadParameter("--out is needed, to train into (or --show)")
+    run(config, out, overrides or [])
 
 
 @app.command()
 def prepare(
     config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe, as for 'train'.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key, as in data.cache=cache.")
-    ] = None,
+    overrides: Changes = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what there is, what would be made, and what training would need.")
     ] = False,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
-    ] = None,
+    shard: Shard = None,
     engine: Engine = "local",
     address: Address = None,
 ) -> None:
@@ -173,7 +191,7 @@ def animate(
     texts: Annotated[int, typer.Option(min=1, max=24, help="With --world: texts an image.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 50,
     guidance: Annotated[float, typer.Option(min=1, help="Classifier-free guidance; 1 samples without.")] = 7.5,
-    rescale: Annotated[
+    guidance_rescale: Annotated[
         float, typer.Option(min=0, max=1, help="Pull the spread of guided predictions back; DynamiCrafter ships 0.7.")
     ] = 0.0,
     eta: Annotated[float, typer.Option(min=0, max=1, help="0 samples by DDIM, 1 with fresh noise at each step.")] = 0.0,
@@ -193,7 +211,7 @@ def animate(
     from motionfocal.generation.sampler import SamplingSettings
 
     sampling = SamplingSettings(
-        steps=steps, guidance_scale=guidance, guidance_rescale=rescale, eta=eta, motion_score=motion_score
+        steps=steps, guidance_scale=guidance, guidance_rescale=guidance_rescale, eta=eta, motion_score=motion_score
     )
     if world:
         if image or text or motion_mask:
@@ -228,9 +246,7 @@ def generate(
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Anything else, as in eta=1 or negative_prompt=blurry."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the noise, an item's the same for every model.")] = 0,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
-    ] = None,
+    shard: Shard = None,
     scenario: Annotated[list[str] | None, typer.Option(help="Only items of this scenario; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only items with this tag; may be repeated.")] = None,
     id_: Annotated[list[str] | None, typer.Option("--id", help="Only this item; may be repeated.")] = None,
@@ -246,11 +262,11 @@ def generate(
     [bold]motionfocal baselines[/bold] lists nine. Killed at any moment, the same command goes on. An item that fails is
     listed at the end and the others go on; the exit code is then 1. More in docs/comparing.md.
     """
-    from motionfocal.cli.generate import parse_settings, parse_size, run
+    from motionfocal.cli.generate import parse_settings, run
     from motionfocal.generation.open import Options
 
     options = Options(
-        size=parse_size(size),
+        size=None if size is None else parse_size(size),
         frames=frames,
         fps=fps,
         steps=steps,
@@ -297,7 +313,7 @@ def metrics(
         typer.Option("--benchmark", "-b", help="A name or a folder; unset, what the galleries remember."),
     ] = None,
     metric_set: Annotated[
-        str, typer.Option("--set", "-s", help="weights-free, siblings, vbench-i2v, animatebench or all.")
+        str, typer.Option("--metrics", "-m", help="weights-free, siblings, vbench-i2v, animatebench or all.")
     ] = "weights-free",
     out: Annotated[Path, typer.Option("--out", "-o", help="Rows as JSON: model, id, image, metric, value.")] = Path(
         "results.json"
@@ -327,7 +343,8 @@ def fvd(
     galleries: Annotated[list[Path], typer.Argument(help="Galleries, one of each model.")],
     reference: Annotated[Path, typer.Option("--reference", "-r", help="A folder of videos to compare with.")],
     least: Annotated[
-        int | None, typer.Option(min=2, help="Clips that each set must have; unset, 401: fewer than I3D's features.")
+        int | None,
+        typer.Option(min=2, help="Clips that each set must have; unset, 401: one more than I3D's 400 features."),
     ] = None,
 ) -> None:
     """Frechet video distance of galleries to a folder of videos, by I3D: a number about sets, without an interval."""
@@ -356,7 +373,10 @@ def report(
         typer.Option("--out", "-o", help="Galleries: the page's folder. Else the page (default: report.html inside)."),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="Galleries: their benchmark, a folder or a name; unset, what they remember.")
+        str | None,
+        typer.Option(
+            "--benchmark", "-b", help="Galleries: their benchmark, a folder or name; unset, as they remember."
+        ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Galleries: results.json of 'metrics', for values, tables and plots.")

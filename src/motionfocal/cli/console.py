@@ -36,3 +36,10 @@ def list_failures(what: str, failures: Sequence[str]) -> None:
         console.print(f"[red]{len(failures)} {what} failed:[/red]")
         for failure in failures:
             console.print(f"  {failure}", markup=False, highlight=False, soft_wrap=True)
+
+
+def finish(what: str, failures: Sequence[str]) -> None:
+    """End a command: list what failed, in which case the exit code is 1."""
+    list_failures(what, failures)
+    if failures:
+        raise SystemExit(1)

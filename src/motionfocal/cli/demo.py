@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import sys
 import time
-import traceback
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from motionfocal.cli import judge as judge_verb
-from motionfocal.cli import report as report_verb
-from motionfocal.cli.console import console, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.judge import failures_of, judge
+from motionfocal.cli.report import PAGE, page_of
 from motionfocal.errors import TrainingError
+from motionfocal.experiments.logged import ending, logged
 from motionfocal.generation.gallery import INDEX
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.generation.world import animate_world
@@ -54,11 +54,13 @@ def run(out: Path, steps: int | None, seed: int, images: int, texts: int, open_p
     started = time.monotonic()
     arms = [_arm(out, name, changes, steps, seed, images, texts) for name, changes in ARMS.items()]
     _run_side_by_side(arms)
-    judge_verb.run(arms[0].gallery, arms[1].gallery, out / "comparison")
-    page = report_verb.run([out / "comparison"])
+    comparison = out / "comparison"
+    judge(arms[0].gallery, arms[1].gallery, comparison)
+    contest = page_of(comparison, comparison / PAGE)
     console.print(f"took {(time.monotonic() - started) / 60:.1f} minutes")
     if open_page and sys.stdout.isatty():
-        webbrowser.open(page.absolute().as_uri())
+        webbrowser.open((comparison / PAGE).absolute().as_uri())
+    finish("pairs", failures_of(contest))
 
 
 def _arm(out: Path, name: str, changes: tuple[str, ...], steps: int | None, seed: int, images: int, texts: int) -> Arm:
@@ -88,12 +90,10 @@ def _run_side_by_side(arms: list[Arm]) -> None:
 
 def _raise_if_failed(arms: Sequence[Arm], workers: Sequence[BaseProcess]) -> None:
     for arm, worker in zip(arms, workers, strict=True):
-        if worker.exitcode not in (None, 0):
+        if worker.exitcode:
             for other in workers:
                 other.terminate()
-            log = arm.folder / "log.txt"
-            last = (log.read_text().strip().splitlines() or ["it was killed"])[-1]
-            raise TrainingError(f"{arm.config.name} stopped: {last}; the whole story is in {log}")
+            raise TrainingError(f"{arm.config.name} stopped: {ending(arm.folder, worker.exitcode)}")
 
 
 class _Bars:
@@ -119,12 +119,6 @@ class _Bars:
 
 def _work(arm: Arm) -> None:
     """Train one arm and animate its items; output and errors go to a log file."""
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    with (arm.folder / "log.txt").open("w", buffering=1) as log:
-        sys.stdout = sys.stderr = log
-        try:
-            run_training(arm.config, open_data(arm.config), arm.folder, [StopWithParent()])
-            animate_world(arm.folder, arm.gallery, arm.benchmark, arm.sampling, arm.config.seed)
-        except BaseException:
-            traceback.print_exc(file=log)
-            raise SystemExit(1) from None
+    with logged(arm.folder):
+        run_training(arm.config, open_data(arm.config), arm.folder, [StopWithParent()])
+        animate_world(arm.folder, arm.gallery, arm.benchmark, arm.sampling, arm.config.seed)

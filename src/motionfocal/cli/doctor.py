@@ -10,13 +10,16 @@ from motionfocal.doctor.finding import Finding, State
 from motionfocal.doctor.machine import facts, trials
 from motionfocal.doctor.needs import needs
 from motionfocal.doctor.weights import weights
+from motionfocal.errors import ConfigError
 from motionfocal.training.config import load_config, recipe
 
 _MARKS: dict[State, str] = {"good": "[green]✓[/green]", "absent": "[yellow]-[/yellow]", "bad": "[red]✗[/red]"}
 
 
 def run(configs: Sequence[str], overrides: Sequence[str]) -> None:
-    """Print all findings; exit with 1 when one is bad."""
+    """Print all findings; exit with 1 when one is bad. Raises ConfigError when there is nothing to override."""
+    if overrides and not configs:
+        raise ConfigError(f"--set {overrides[0]}: changes a config, and none is named; name one, as doctor clips does")
     examined = {config: load_config(recipe(config), overrides) for config in configs}
     found = _show("this machine", facts()) + _show("tried here", trials())
     if examined:

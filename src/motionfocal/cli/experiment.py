@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.engine import EngineName
 from motionfocal.experiments.cluster import run_on_ray
 from motionfocal.experiments.plan import ExperimentPlan, RunPlan, load_plan
@@ -28,30 +27,30 @@ class Opened:
     file: Path
     plan: ExperimentPlan
     runs: tuple[RunPlan, ...]
-    out: Path
+    results: Path
 
 
-def _opened(files: Sequence[Path], out: Path | None) -> list[Opened]:
+def _opened(files: Sequence[Path], results: Path | None) -> list[Opened]:
     plans = [(file, load_plan(file)) for file in files]
-    return [Opened(file, plan, tuple(plan.runs(file.parent)), out or file.parent) for file, plan in plans]
+    return [Opened(file, plan, tuple(plan.runs(file.parent)), results or file.parent) for file, plan in plans]
 
 
-def run_all(files: Sequence[Path], out: Path | None, jobs: int | None, engine: EngineName, address: str | None) -> None:
+def run_all(
+    files: Sequence[Path], results: Path | None, workers: int | None, engine: EngineName, address: str | None
+) -> None:
     """Carry out what is pending of all files, file by file, on this machine or on a Ray cluster."""
     failures: list[str] = []
-    for opened in _opened(files, out):
-        pending = Pending.of(opened.runs, opened.out)
+    for opened in _opened(files, results):
+        pending = Pending.of(opened.runs, opened.results)
         console.print(f"{opened.plan.name}: {pending.done} runs are done, {len(pending.runs)} to do")
         with progress_bar() as progress:
-            bars = _Bars(progress, pending, opened.out)
+            bars = _Bars(progress, pending, opened.results)
             if engine == "ray":
-                failed = run_on_ray(pending.runs, opened.out, address, bars.count)
+                failed = run_on_ray(pending.runs, opened.results, address, bars.count)
             else:
-                failed = run_side_by_side(pending.runs, opened.out, jobs or os.cpu_count() or 1, bars.update)
+                failed = run_side_by_side(pending.runs, opened.results, workers or os.cpu_count() or 1, bars.update)
         failures += [f"{run.run.arm}, seed {run.run.seed}: {run.reason}" for run in failed]
-    list_failures("runs", failures)
-    if failures:
-        raise typer.Exit(1)
+    finish("runs", failures)
     console.print("tables and figures: motionfocal experiment report " + " ".join(map(str, files)), soft_wrap=True)
 
 
@@ -91,23 +90,23 @@ def _progress_of(run: RunPlan, out: Path) -> tuple[int, str]:
     return len(read_jsonl(folder / METRICS)), note
 
 
-def show_status(files: Sequence[Path], out: Path | None) -> None:
+def show_status(files: Sequence[Path], results: Path | None) -> None:
     """A table of each experiment: its arms, how many seeds are done, and how far the others are."""
-    for opened in _opened(files, out):
+    for opened in _opened(files, results):
         table = Table(title=opened.plan.name)
         for column in ("arm", "seeds done", "under way"):
             table.add_column(column)
         for arm in opened.plan.arms:
             runs = [run for run in opened.runs if run.arm == arm]
-            left = [run for run in runs if load_result(opened.out, run) is None]
-            steps = {run.seed: _progress_of(run, opened.out)[0] for run in left}
+            left = [run for run in runs if load_result(opened.results, run) is None]
+            steps = {run.seed: _progress_of(run, opened.results)[0] for run in left}
             under_way = [f"seed {seed}: step {step} of {runs[0].config.steps}" for seed, step in steps.items() if step]
             table.add_row(arm, f"{len(runs) - len(left)} of {len(runs)}", "; ".join(under_way))
         console.print(table)
 
 
-def write_reports(files: Sequence[Path], out: Path | None, to: Path | None) -> None:
+def write_reports(files: Sequence[Path], results: Path | None, out: Path | None) -> None:
     """Write each experiment's report, and say where it is."""
-    for opened in _opened(files, out):
-        folder = (to or opened.out / "reports") / opened.file.stem
-        console.print(str(write_experiment_report(opened.plan, opened.runs, opened.out, folder)), soft_wrap=True)
+    for opened in _opened(files, results):
+        folder = (out or opened.results / "reports") / opened.file.stem
+        console.print(str(write_experiment_report(opened.plan, opened.runs, opened.results, folder)), soft_wrap=True)

@@ -14,19 +14,19 @@ experiment_app = typer.Typer(
 )
 
 File = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Experiments, as experiments/table2.yaml; docs/experiments.md.")
+    list[Path], typer.Argument(metavar="FILE", help="Experiments, as experiments/table2.yaml; docs/experiments.md.")
 ]
-Out = Annotated[
+Results = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder of runs/ and results/, shared by experiments; unset, that of the file."),
+    typer.Option("--results", "-r", help="Folder of runs/ and results/, which experiments share; unset, the file's."),
 ]
 
 
 @experiment_app.command()
 def run(
     files: File,
-    out: Out = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
+    results: Results = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
     engine: Engine = "local",
     address: Address = None,
 ) -> None:
@@ -37,27 +37,27 @@ def run(
     """
     from motionfocal.cli.experiment import run_all
 
-    require_fitting(engine, jobs, address)
-    run_all(files, out, jobs, engine, address)
+    require_fitting(engine, workers, address)
+    run_all(files, results, workers, engine, address)
 
 
 @experiment_app.command()
-def status(files: File, out: Out = None) -> None:
+def status(files: File, results: Results = None) -> None:
     """What is done, what is under way and what is left, arm by arm."""
     from motionfocal.cli.experiment import show_status
 
-    show_status(files, out)
+    show_status(files, results)
 
 
 @experiment_app.command()
 def report(
     files: File,
-    out: Out = None,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="Folder of the reports; unset, reports/ beside the results.")
+    results: Results = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the reports; unset, reports/ beside the results.")
     ] = None,
 ) -> None:
     """Rebuild an experiment's tables and figures from its result files, with intervals over seeds and items."""
     from motionfocal.cli.experiment import write_reports
 
-    write_reports(files, out, to)
+    write_reports(files, results, out)

@@ -9,9 +9,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from motionfocal.benchmarks import load_benchmark
-from motionfocal.cli.console import console, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.options import parse_size
 from motionfocal.errors import ConfigError
-from motionfocal.generation.asked import remember_alike, remember_benchmark
+from motionfocal.generation.asked import benchmark_of, remember_alike, remember_benchmark
 from motionfocal.generation.checking import Checked, check_gallery, compare
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.importing import import_videos
@@ -19,25 +20,25 @@ from motionfocal.generation.normalizing import NormalForm, normalize
 
 
 def run_import(
-    videos: Path, benchmark: str, model: str, out: Path, seed: int | None, *, allow_missing: bool = False
+    videos: Path, benchmark: str, name: str, out: Path, seed: int | None, *, allow_missing: bool = False
 ) -> None:
     """Import a model's videos; exit code 1 when anything did not fit."""
     items = load_benchmark(benchmark)
     with progress_bar() as progress:
-        watched = _Watched(progress, f"import {model}")
-        result = import_videos(items, videos, out, model, seed=seed, total=watched.expect, progress=watched.advance)
+        watched = _Watched(progress, f"import {name}")
+        result = import_videos(items, videos, out, name, seed=seed, total=watched.expect, progress=watched.advance)
     there = result.clips - result.added
     if result.clips:
         remember_benchmark(out, benchmark)
-    console.print(f"{result.clips} clips of {model} in {out}: {result.added} imported, {there} there before")
+    console.print(f"{result.clips} clips of {name} in {out}: {result.added} imported, {there} there before")
     if result.missing:
         console.print(f"{len(result.missing)} of {len(items.items)} items of {items.name} have no clip")
-    _end(result.problems(allow_missing=allow_missing))
+    finish("videos or items", result.problems(allow_missing=allow_missing))
 
 
-def run_check(galleries: Sequence[Path], benchmark: str, *, allow_missing: bool = False) -> None:
+def run_check(galleries: Sequence[Path], benchmark: str | None = None, *, allow_missing: bool = False) -> None:
     """Check galleries alone and against one another; exit code 1 when anything is wrong."""
-    items = load_benchmark(benchmark)
+    items = benchmark_of([Gallery.open(folder) for folder in galleries], benchmark)
     checked = []
     with progress_bar() as progress:
         for folder in galleries:
@@ -49,7 +50,7 @@ def run_check(galleries: Sequence[Path], benchmark: str, *, allow_missing: bool 
     problems = [f"{gallery.folder}: {problem}" for gallery in checked for problem in gallery.problems]
     if not allow_missing:
         problems += [f"{gallery.folder}: {item}: no clip" for gallery in checked for item in gallery.missing]
-    _end(problems + compare(checked))
+    finish("checks", problems + compare(checked))
 
 
 def run_normalize(gallery: Path, out: Path, size: str, frames: int, fps: float, time: Literal["whole", "real"]) -> None:
@@ -67,16 +68,14 @@ def run_normalize(gallery: Path, out: Path, size: str, frames: int, fps: float, 
             f"{len(faster)} clips are shown at another speed than they were made for,"
             f" {min(faster):.2f} to {max(faster):.2f} times; --time real keeps it and shows their beginning"
         )
-    _end(result.failed)
+    finish("clips", result.failed)
 
 
 def form_from(size: str, frames: int, fps: float, time: Literal["whole", "real"]) -> NormalForm:
     """The options as a form; ConfigError names the one that is wrong. ``size`` is HEIGHTxWIDTH."""
-    height, cross, width = size.lower().partition("x")
-    if not cross or not height.isdecimal() or not width.isdecimal():
-        raise ConfigError(f"--size: expected HEIGHTxWIDTH in pixels, such as 320x320, got {size}")
+    height, width = parse_size(size)
     try:
-        return NormalForm(height=int(height), width=int(width), frames=frames, fps=fps, time=time)
+        return NormalForm(height=height, width=width, frames=frames, fps=fps, time=time)
     except ValidationError as error:
         first = error.errors()[0]
         option = {"height": "size", "width": "size"}.get(str(first["loc"][0]), first["loc"][0])
@@ -110,11 +109,3 @@ def _table(checked: Sequence[Checked]) -> Table:
             str(gallery.folder),
         )
     return table
-
-
-def _end(problems: Sequence[str]) -> None:
-    if problems:
-        console.print(f"[red]{len(problems)} {'problem' if len(problems) == 1 else 'problems'}:[/red]")
-        for problem in problems:
-            console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1)

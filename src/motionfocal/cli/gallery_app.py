@@ -29,7 +29,7 @@ def import_(
         Path, typer.Argument(help="A model's folder of videos: ID.mp4 or ID_SEED.mp4, or other endings.")
     ],
     benchmark: Benchmark,
-    model: Annotated[str, typer.Option("--model", "-m", help="What reports call the model.")],
+    name: Annotated[str, typer.Option(help="What the gallery calls the model.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before goes on.")],
     seed: Annotated[int | None, typer.Option(min=0, help="Of several videos of an item, take this seed's.")] = None,
     allow_missing: AllowMissing = False,
@@ -41,13 +41,16 @@ def import_(
     """
     from motionfocal.cli.gallery import run_import
 
-    run_import(videos, benchmark, model, out, seed, allow_missing=allow_missing)
+    run_import(videos, benchmark, name, out, seed, allow_missing=allow_missing)
 
 
 @gallery_app.command()
 def check(
     galleries: Annotated[list[Path], typer.Argument(help="Galleries that are to be compared.")],
-    benchmark: Benchmark,
+    benchmark: Annotated[
+        str | None,
+        typer.Option("--benchmark", "-b", help="A name or a folder; unset, what the galleries remember."),
+    ] = None,
     allow_missing: AllowMissing = False,
 ) -> None:
     """Check that galleries are whole and alike: names, files, texts, sizes, lengths and rates.

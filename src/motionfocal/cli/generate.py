@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import typer
-
 from motionfocal.benchmarks import load_benchmark, narrowed
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.engine import HERE, Engine
 from motionfocal.errors import ConfigError
 from motionfocal.generation.asked import remember_benchmark
@@ -55,20 +53,9 @@ def run(
             progress=partial(progress.advance, task),
         )
     console.print(f"{len(made.gallery.rows())} clips in {out}", highlight=False, soft_wrap=True)
-    list_failures("items", [f"{failure.id}: {failure.reason}" for failure in made.failed])
     if made.failed:
-        console.print("the same command tries them again, and keeps the rest")
-        raise typer.Exit(1)
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """``HxW`` as (height, width), None of None. Raises ConfigError."""
-    if text is None:
-        return None
-    height, by, width = text.lower().partition("x")
-    if not by or not height.isdecimal() or not width.isdecimal() or min(int(height), int(width)) < 1:
-        raise ConfigError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 320x512")
-    return int(height), int(width)
+        console.print("the same command tries again what failed, and keeps the rest")
+    finish("items", [f"{failure.id}: {failure.reason}" for failure in made.failed])
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, object]:

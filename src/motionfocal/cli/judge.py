@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, finish, progress_bar
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.origin import load_origin
@@ -12,7 +12,17 @@ from motionfocal.intervals import Interval
 from motionfocal.study.contest import Contest, Contestants, hold_contest, save_contestants
 
 
-def run(ours: Path, theirs: Path, out: Path) -> Contest:
+def run(ours: Path, theirs: Path, out: Path) -> None:
+    """Judge, print the table, and write everything into ``out``; the exit code is 1 when a pair failed."""
+    finish("pairs", failures_of(judge(ours, theirs, out)))
+
+
+def failures_of(contest: Contest) -> list[str]:
+    """The pairs that could not be judged, and why."""
+    return [str(failure.error) for failure in contest.failures]
+
+
+def judge(ours: Path, theirs: Path, out: Path) -> Contest:
     """Judge, print the table, and write everything into ``out``."""
     benchmark = load_origin(ours).benchmark
     if load_origin(theirs).benchmark != benchmark:
@@ -29,7 +39,6 @@ def run(ours: Path, theirs: Path, out: Path) -> Contest:
             lambda done, total: progress.update(task, completed=done, total=total),
         )
     _print(contest)
-    list_failures("pairs", [str(failure.error) for failure in contest.failures])
     return contest
 
 

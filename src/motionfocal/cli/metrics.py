@@ -109,7 +109,7 @@ def _conclude(jobs: Sequence[Job], store: SampleStore, failures: Sequence[Failur
         show(output, findings)
     show_totals(findings)
     console.print(
-        "There is no total: a still video wins most of what could go into one."
+        "There is no total of our own: a still video wins most of what could go into one."
         f" values in {out}, means and tests in {report}",
         highlight=False,
         soft_wrap=True,

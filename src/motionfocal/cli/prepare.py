@@ -10,11 +10,11 @@ from rich.filesize import decimal
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, list_notes, progress_bar
+from motionfocal.cli.console import console, finish, list_notes, progress_bar
 from motionfocal.data.cache_folder import KINDS
 from motionfocal.data.plan import Plan, plan
 from motionfocal.data.prepare import Report, prepare
-from motionfocal.data.sources import FolderData, Rejected
+from motionfocal.data.sources import FolderData
 from motionfocal.engine import EngineName, engine_of
 from motionfocal.errors import ConfigError
 from motionfocal.models.protocol import ClipShape
@@ -58,11 +58,11 @@ def run(
         show_plan(planned)
         if planned.buckets:
             show_need(_largest_need(resolved, planned), resolved)
-        _finish(planned.rejected)
+        finish("clips", [clip.reason for clip in planned.rejected])
     else:
         show_report(report)
         console.print(f"cache in {spec.folder.root}")
-        _finish(report.rejected)
+        finish("clips", [clip.reason for clip in report.rejected])
 
 
 def show_plan(planned: Plan) -> None:
@@ -133,10 +133,3 @@ class Bars:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total, note="")
         self._progress.update(self._tasks[what], completed=done, total=total)
-
-
-def _finish(rejected: Sequence[Rejected]) -> None:
-    """List the clips that cannot be used; the exit code is then 1."""
-    list_failures("clips", [clip.reason for clip in rejected])
-    if rejected:
-        raise SystemExit(1)

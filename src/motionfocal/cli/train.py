@@ -13,12 +13,15 @@ from motionfocal.training.records import RunRecords
 from motionfocal.training.run import open_data, run_training
 
 
-def run(config: str, out: Path, overrides: Sequence[str], show: bool) -> None:
+def show_config(config: str, overrides: Sequence[str]) -> None:
+    """Print the resolved config."""
+    resolved = load_config(recipe(config), overrides)
+    console.print(dump_config(resolved), markup=False, highlight=False, soft_wrap=True)
+
+
+def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     """Resolve the config, train, and say where the results are."""
     resolved = load_config(recipe(config), overrides)
-    if show:
-        console.print(dump_config(resolved), markup=False, highlight=False, soft_wrap=True)
-        return
     data = open_data(resolved, lambda captions: track(captions, "reading clips", console=console))
     list_failures("clips", [rejected.reason for rejected in data.rejected])
     list_notes(data.notes)

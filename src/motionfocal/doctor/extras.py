@@ -19,20 +19,27 @@ USES = {
 
 def extras() -> list[Finding]:
     """Each extra: whether all that it asks for is here, and of a fitting version."""
-    return [_examined(extra) for extra in USES]
+    listed = _requirements()
+    if not listed:
+        told = "unknown: this copy of the package does not say what it requires"
+        return [Finding("extras", "absent", told, "pip install --force-reinstall motionfocal")]
+    return [_examined(extra, listed) for extra in USES]
 
 
-def _examined(extra: str) -> Finding:
-    wrong = [said for requirement in _asked_for(extra) if (said := _complaint(requirement))]
+def _requirements() -> list[Requirement]:
+    """All that the package asks for, with or without extras; empty where it was not installed, or only in part."""
+    try:
+        return [Requirement(text) for text in requires("motionfocal") or []]
+    except PackageNotFoundError:
+        return []
+
+
+def _examined(extra: str, listed: list[Requirement]) -> Finding:
+    added = [one for one in listed if one.marker and one.marker.evaluate({"extra": extra})]
+    wrong = [said for requirement in added if (said := _complaint(requirement))]
     if not wrong:
         return Finding(extra, "good", USES[extra])
     return Finding(extra, "absent", f"{USES[extra]}; lacks {', '.join(wrong)}", f"pip install 'motionfocal[{extra}]'")
-
-
-def _asked_for(extra: str) -> list[Requirement]:
-    """What the extra adds to what is always asked for."""
-    listed = [Requirement(text) for text in requires("motionfocal") or []]
-    return [one for one in listed if one.marker and one.marker.evaluate({"extra": extra})]
 
 
 def _complaint(requirement: Requirement) -> str:

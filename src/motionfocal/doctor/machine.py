@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +13,7 @@ import torch
 from rich.filesize import decimal
 from torch import nn
 
+from motionfocal import __version__
 from motionfocal.doctor.finding import Finding, tried
 from motionfocal.errors import MediaError, TrainingError
 from motionfocal.loss import MotionFocalLoss
@@ -36,7 +36,7 @@ def facts() -> list[Finding]:
     free = shutil.disk_usage(Path.cwd()).free
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
-        Finding("MotionFocal", "good", f"{version('motionfocal')} on Python {platform.python_version()}"),
+        Finding("MotionFocal", "good", f"{__version__} on Python {platform.python_version()}"),
         Finding("system", "good", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         Finding("cores", "good", f"{cores}, of which PyTorch uses {torch.get_num_threads()}"),
         Finding("memory", "good", f"{decimal(psutil.virtual_memory().available)} free"),

@@ -11,7 +11,7 @@ from motionfocal.data.cache import CacheSource
 from motionfocal.data.manifest import read_manifest
 from motionfocal.data.sources import FolderData, SpritesSource
 from motionfocal.doctor.finding import Finding
-from motionfocal.doctor.weights import hub, repository_size
+from motionfocal.doctor.weights import hub, in_cache
 from motionfocal.errors import MotionFocalError
 from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
@@ -39,7 +39,7 @@ def needs(config: TrainingConfig) -> list[Finding]:
         need = training_need(config, _shape(config))
     except MotionFocalError as error:
         return [*found, Finding("memory, time", "bad", str(error), "change the config as it says")]
-    return [*found, _memory(need), _time(need, config)]
+    return [*found, _memory(need, config), _time(need, config)]
 
 
 def _shape(config: TrainingConfig) -> ClipShape:
@@ -58,7 +58,7 @@ def _base(config: TrainingConfig) -> Finding | None:
     if "/" not in base:
         remedy = "set model.weights to the folder that 'motionfocal convert' wrote (motionfocal convert --help)"
         return Finding("base", "bad", f"{base}: no such folder", remedy)
-    if size := repository_size(base):
+    if size := in_cache().get(("model", base)):
         return Finding("base", "good", f"{base}: {decimal(size)} here")
     remedy = f"hf download {base}; or set model.weights to a folder"
     return Finding("base", "absent" if hub().state == "good" else "bad", f"{base}: not here", remedy)
@@ -82,8 +82,8 @@ def _cache(config: TrainingConfig, data: FolderData) -> Finding:
     return Finding("cache", "good", f"{len(source):,} windows in {data.cache}")
 
 
-def _memory(need: Need) -> Finding:
-    device = best_device()
+def _memory(need: Need, config: TrainingConfig) -> Finding:
+    device = best_device(config.device)
     if device.type == "cuda":
         there, where = torch.cuda.get_device_properties(device).total_memory, "this GPU has"
     else:
@@ -97,7 +97,7 @@ def _memory(need: Need) -> Finding:
 
 def _time(need: Need, config: TrainingConfig) -> Finding:
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    rate = operations_a_second(best_device(), dtype)
+    rate = operations_a_second(best_device(config.device), dtype)
     hours = need.run_flops / rate / 3600
     speed = f"the {rate / 1e12:.3g} TFLOP/s of a matrix product here"
     return Finding("time", "good", f"at least {hours:,.1f} hours of {config.steps:,} steps, at {speed}")
@@ -107,8 +107,13 @@ def operations_a_second(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large matrix product, measured now: no network gets more."""
     side = 8192 if device.type == "cuda" else 1024
     factor = torch.ones(side, side, dtype=dtype, device=device)
+
+    def product() -> float:
+        return float((factor @ factor)[0, 0])  # waits for the device
+
+    product()  # the first one also loads and chooses kernels
     products, began = 0, time.perf_counter()
     while time.perf_counter() - began < _SECONDS:
-        float((factor @ factor)[0, 0])  # waits for the device
+        product()
         products += 1
     return products * 2 * side**3 / (time.perf_counter() - began)

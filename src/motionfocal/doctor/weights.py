@@ -1,13 +1,12 @@
 """Which weights and data sets are here already, without fetching anything."""
 
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import torch
-from huggingface_hub import constants, scan_cache_dir
+from huggingface_hub import CachedRepoInfo, constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
+from huggingface_hub.utils import get_session
 from rich.filesize import decimal
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
 
@@ -23,50 +22,59 @@ from motionfocal.training.config import load_config, recipes
 _PATIENCE = 3.0
 """Seconds for the hub to answer."""
 
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
+
+_Sizes = Mapping[tuple[str, str], int]
+"""Bytes that are here, by the kind of a repository of the hub and its name."""
+
 
 def weights() -> list[Finding]:
     """The hub, the bases of the recipes, the benchmarks, RAFT, and what the metrics with networks need."""
-    return [hub(), *_bases(), *_benchmarks(), *_raft(), *_metrics()]
+    here = in_cache()
+    return [hub(), *_bases(here), *_benchmarks(here), *_raft(), *_metrics()]
 
 
 def hub() -> Finding:
-    """Whether the Hugging Face hub answers, or was said to be left alone."""
+    """Whether the Hugging Face hub answers, asked as downloads ask it; or was said to be left alone."""
     if constants.HF_HUB_OFFLINE:
         return Finding("the hub", "absent", "offline by HF_HUB_OFFLINE: only what is here can be used")
-    address = urlsplit(constants.ENDPOINT)
     try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname or "", port), timeout=_PATIENCE).close()
-    except OSError as error:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)  # through a proxy, where one is set
+    except Exception as error:  # whatever it is, downloads would meet it
         return Finding("the hub", "absent", f"{constants.ENDPOINT} does not answer ({error}): what is here works")
     return Finding("the hub", "good", f"{constants.ENDPOINT} answers: what is missing is fetched when it is needed")
 
 
-def repository_size(repository: str, kind: str = "model") -> int:
-    """Bytes of a repository of the hub that are on this machine."""
+def in_cache() -> _Sizes:
+    """What the hub's cache holds: of a model its weights alone, as its configs may be here without them."""
     try:
         found = scan_cache_dir().repos
     except CacheNotFound:
-        return 0
-    return sum(repo.size_on_disk for repo in found if repo.repo_id == repository and repo.repo_type == kind)
+        return {}
+    return {(repo.repo_type, repo.repo_id): _size_of(repo) for repo in found}
 
 
-def _bases() -> Iterator[Finding]:
+def _size_of(repository: CachedRepoInfo) -> int:
+    files = {file.blob_path: file for revision in repository.revisions for file in revision.files}
+    only = repository.repo_type == "model"
+    return sum(file.size_on_disk for file in files.values() if not only or file.file_path.suffix in _WEIGHTS)
+
+
+def _bases(here: _Sizes) -> Iterator[Finding]:
     for name, config in recipes().items():
         base = str(getattr(load_config(config).model, "weights", ""))
         if "/" in base:
-            yield _of_hub(base, "model", f"recipe {name}", f"hf download {base}")
+            yield _of_hub(here, base, "model", f"recipe {name}", f"hf download {base}")
 
 
-def _benchmarks() -> Iterator[Finding]:
+def _benchmarks(here: _Sizes) -> Iterator[Finding]:
     for name, repository in REPOSITORIES.items():
         remedy = f"hf download --repo-type dataset {repository}, or give --benchmark the folder of a copy"
-        yield _of_hub(repository, "dataset", f"--benchmark {name}", remedy)
+        yield _of_hub(here, repository, "dataset", f"--benchmark {name}", remedy)
 
 
-def _of_hub(repository: str, kind: str, purpose: str, remedy: str) -> Finding:
-    size = repository_size(repository, kind)
-    if size:
+def _of_hub(here: _Sizes, repository: str, kind: str, purpose: str, remedy: str) -> Finding:
+    if size := here.get((kind, repository)):
         return Finding(repository, "good", f"{purpose}: {decimal(size)} here")
     return Finding(repository, "absent", f"{purpose}: not here", remedy)
 

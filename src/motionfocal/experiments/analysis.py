@@ -48,7 +48,10 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Tested:
-    """An estimate, its two-sided p, and the p adjusted for all contrasts of the plan in the world (Holm)."""
+    """An estimate, its two-sided p, and the p adjusted for all contrasts of the plan in the world (Holm).
+
+    With a single seed nothing is tested: both are NaN.
+    """
 
     interval: Interval
     p_value: float
@@ -62,8 +65,8 @@ class ContrastRow:
     ``score`` is the share of pairs in which ours is better, a tie counting one half, tested against one half;
     ``difference`` is the followed share of ours less that of theirs, tested against 0. Both are None without a common
     seed. ``reasons`` are shares of all pairs, for ours and for theirs. ``extra_seconds`` is the training time of ours
-    less that of theirs, ``seconds_per_point`` the same for each point of per cent followed more, None
-    unless ours takes longer and follows more.
+    less that of theirs, None unless all runs name one machine; ``seconds_per_point`` the same for each point of per
+    cent followed more, None unless ours takes longer and follows more.
     """
 
     ours: str
@@ -116,8 +119,9 @@ class CurveRow:
 class CatchUpRow:
     """How soon ours follows as many texts as theirs does in the end, on the curves of the seeds that both have.
 
-    ``step`` is the median over these seeds, ``reached`` how many get there; see ``Reached``. ``last`` is theirs' last
-    step, None without a common seed.
+    A seed in which theirs follows none in the end sets no mark to reach: ``marks`` counts those that do. ``step`` is
+    the median over these, ``reached`` how many of them get there; see ``Reached``. ``last`` is theirs' last step, None
+    without a common seed.
     """
 
     ours: str
@@ -125,6 +129,7 @@ class CatchUpRow:
     seeds: tuple[int, ...]
     step: float | None
     reached: int
+    marks: int
     last: int | None
 
 
@@ -273,8 +278,10 @@ def _contrast_row(contrast: Contrast, ours: _Seen, theirs: _Seen, results: Resul
     wins = (1 + np.sign(ours.values("score", seeds) - theirs.values("score", seeds))) / 2
     gains = ours.values("followed", seeds) - theirs.values("followed", seeds)
     score, difference = two_way_mean(wins, *clusters), two_way_t_mean(gains, *clusters)
-    score_p, difference_p = two_way_test(wins, *clusters), two_way_t_test(gains, *clusters)
-    extra = fmean(results[ours.arm, seed].seconds - results[theirs.arm, seed].seconds for seed in seeds)
+    score_p = difference_p = math.nan
+    if len(seeds) > 1:
+        score_p, difference_p = two_way_test(wins, *clusters), two_way_t_test(gains, *clusters)
+    extra = _extra_seconds([(results[ours.arm, seed], results[theirs.arm, seed]) for seed in seeds])
     return ContrastRow(
         ours=contrast.ours,
         theirs=contrast.theirs,
@@ -287,8 +294,16 @@ def _contrast_row(contrast: Contrast, ours: _Seen, theirs: _Seen, results: Resul
         reasons=_reason_shares(ours, theirs, seeds, wins),
         paper=contrast.paper,
         extra_seconds=extra,
-        seconds_per_point=extra / (100 * difference.estimate) if min(extra, difference.estimate) > 0 else None,
+        seconds_per_point=extra / (100 * difference.estimate)
+        if extra and min(extra, difference.estimate) > 0
+        else None,
     )
+
+
+def _extra_seconds(pairs: Sequence[tuple[RunResult, RunResult]]) -> float | None:
+    """How much longer ours trains than theirs, where one machine made all runs."""
+    machines = {run.machine for pair in pairs for run in pair}
+    return None if None in machines or len(machines) > 1 else fmean(a.seconds - b.seconds for a, b in pairs)
 
 
 def _reason_shares(ours: _Seen, theirs: _Seen, seeds: Sequence[int], wins: Array) -> dict[Reason, tuple[float, float]]:
@@ -300,17 +315,20 @@ def _reason_shares(ours: _Seen, theirs: _Seen, seeds: Sequence[int], wins: Array
 
 
 def _adjusted(rows: list[ContrastRow]) -> list[ContrastRow]:
-    """Holm's p for all contrasts of a world, of score and difference each; one without a result counts as p 1."""
-    scores = holm([row.score.p_value if row.score else 1.0 for row in rows])
-    differences = holm([row.difference.p_value if row.difference else 1.0 for row in rows])
+    """Holm's p for the contrasts of a world, of score and difference each."""
+    scores, differences = _family([row.score for row in rows]), _family([row.difference for row in rows])
     return [
-        replace(
-            row,
-            score=row.score and replace(row.score, p_holm=score),
-            difference=row.difference and replace(row.difference, p_holm=difference),
-        )
+        replace(row, score=score, difference=difference)
         for row, score, difference in zip(rows, scores, differences, strict=True)
     ]
+
+
+def _family(rows: Sequence[Tested | None]) -> list[Tested | None]:
+    """Adjusted for one another: one without a result counts as p 1; of a single seed there is no test to count."""
+    p_values = [1.0 if row is None else row.p_value for row in rows]
+    adjusted = iter(holm([p for p in p_values if not math.isnan(p)]))
+    found = [p if math.isnan(p) else next(adjusted) for p in p_values]
+    return [row and replace(row, p_holm=p) for row, p in zip(rows, found, strict=True)]
 
 
 def _curve_row(arm: str, results: Sequence[RunResult]) -> CurveRow:
@@ -328,8 +346,8 @@ def _reached(curves: Sequence[Sequence[tuple[int, float]]], share: float) -> Rea
 
 
 def _middle(steps: Sequence[float | None]) -> float | None:
-    """The median, None being later than all others."""
-    middle = median(math.inf if step is None else step for step in steps)
+    """The median, None being later than all others; None of none."""
+    middle = median(math.inf if step is None else step for step in steps) if steps else math.inf
     return None if math.isinf(middle) else middle
 
 
@@ -340,10 +358,11 @@ def _catch_up_row(contrast: Contrast, by_arm: Mapping[str, Sequence[RunResult]])
     )
     seeds = tuple(seed for seed in ours if seed in theirs)
     if not seeds:
-        return CatchUpRow(contrast.ours, contrast.theirs, (), None, 0, None)
-    steps = [first_reached(ours[seed], theirs[seed][-1][1]) for seed in seeds]
-    reached = sum(step is not None for step in steps)
-    return CatchUpRow(contrast.ours, contrast.theirs, seeds, _middle(steps), reached, theirs[seeds[0]][-1][0])
+        return CatchUpRow(contrast.ours, contrast.theirs, (), None, 0, 0, None)
+    marks = {seed: theirs[seed][-1][1] for seed in seeds}
+    steps = [first_reached(ours[seed], mark) for seed, mark in marks.items() if mark > 0]
+    reached, last = sum(step is not None for step in steps), theirs[seeds[0]][-1][0]
+    return CatchUpRow(contrast.ours, contrast.theirs, seeds, _middle(steps), reached, len(steps), last)
 
 
 def _noise_row(arm: str, results: Sequence[RunResult]) -> NoiseRow:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from motionfocal.data.sources import SpritesData
@@ -14,7 +13,7 @@ from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.reading import read_yaml
 from motionfocal.settings import Settings
-from motionfocal.training.config import TrainingConfig, explained, load_config, recipe
+from motionfocal.training.config import Change, TrainingConfig, changed_config, explained, recipe
 from motionfocal.worlds import SpritesSettings
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
@@ -72,6 +71,9 @@ class ExperimentPlan(Settings):
                     raise ValueError(f"contrasts name the arm {arm!r}; there are {', '.join(self.arms)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"a seed stands twice in {list(self.seeds)}")
+        for place, changes in [("set", self.set), *((f"arm {arm}", own) for arm, own in self.arms.items())]:
+            if taken := changes.keys() & {"seed", "name"}:
+                raise ValueError(f"{place}: {min(taken)} has no effect: seeds and the arm's name say it; leave it out")
         return self
 
     def runs(self, folder: Path) -> list["RunPlan"]:
@@ -87,9 +89,10 @@ class ExperimentPlan(Settings):
     def _run(self, folder: Path, arm: str, seed: int) -> "RunPlan":
         local = folder / self.recipe
         path = local if local.is_file() else recipe(self.recipe)
-        changes = {**self.set, **self.arms[arm], "seed": seed, "name": arm}
-        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes.items()]
-        config = load_config(path, overrides)
+        changes = {key: Change(key, value, "set") for key, value in self.set.items()}
+        changes |= {key: Change(key, value, f"arm {arm}") for key, value in self.arms[arm].items()}
+        of_run = [Change("seed", seed, "seeds"), Change("name", arm, f"arm {arm}")]
+        config = changed_config(path, [*changes.values(), *of_run])
         if not isinstance(config.data, SpritesData):
             raise ConfigError(f"arm {arm}: trains on clips, which no oracle can judge; set data: {{kind: sprites}}")
         world = config.data.world

@@ -1,25 +1,22 @@
 """Runs side by side: one process each, as many as there are cores, each a thread or as many as its config says."""
 
 import multiprocessing
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from motionfocal.experiments.logged import ending, logged
 from motionfocal.experiments.plan import RunPlan
 from motionfocal.experiments.result import load_result
 from motionfocal.experiments.work import carry_out, run_folder
 from motionfocal.training.parent import StopWithParent
 
-LOG = "log.txt"
-
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that stopped, and the last line of its log."""
+    """A run that stopped, and why."""
 
     run: RunPlan
     reason: str
@@ -41,11 +38,11 @@ class Pending:
 
 
 def run_side_by_side(
-    runs: Sequence[RunPlan], out: Path, jobs: int, watch: Callable[[Sequence[RunPlan]], None] = lambda active: None
+    runs: Sequence[RunPlan], out: Path, workers: int, watch: Callable[[Sequence[RunPlan]], None] = lambda active: None
 ) -> list[FailedRun]:
-    """Carry out the runs, ``jobs`` at a time; one that fails is told at the end and the others go on.
+    """Carry out the runs, ``workers`` at a time; one that fails is told at the end and the others go on.
 
-    ``watch`` is called about twice a second with the runs at work.
+    ``watch`` is called about twice a second with the runs at work, and at the end with none.
     """
     # Workers are forked from a process that has imported everything once.
     context = multiprocessing.get_context("forkserver")
@@ -54,7 +51,7 @@ def run_side_by_side(
     active: dict[str, tuple[RunPlan, BaseProcess]] = {}
     try:
         while waiting or active:
-            while waiting and len(active) < jobs:
+            while waiting and len(active) < workers:
                 run = waiting.pop(0)
                 worker: BaseProcess = context.Process(target=_work, args=(run, out), daemon=True)
                 worker.start()
@@ -63,27 +60,16 @@ def run_side_by_side(
             watch([run for run, _ in active.values()])
             for key in [key for key, (_, worker) in active.items() if not worker.is_alive()]:
                 run, ended = active.pop(key)
-                if ended.exitcode != 0:
-                    failed.append(FailedRun(run, _last_line(run_folder(out, run) / LOG)))
+                if ended.exitcode:
+                    failed.append(FailedRun(run, ending(run_folder(out, run), ended.exitcode)))
+        watch([])
     finally:
         for _, left in active.values():
             left.terminate()
     return failed
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text().strip().splitlines() if log.is_file() else []
-    return f"{lines[-1] if lines else 'it was killed'} (the whole story: {log})"
-
-
 def _work(run: RunPlan, out: Path) -> None:
     """Carry out one run; output and errors go to a log file in its folder."""
-    folder = run_folder(out, run)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("w", buffering=1) as log:
-        sys.stdout = sys.stderr = log
-        try:
-            carry_out(run, out, [StopWithParent()])
-        except BaseException:
-            traceback.print_exc(file=log)
-            raise SystemExit(1) from None
+    with logged(run_folder(out, run)):
+        carry_out(run, out, [StopWithParent()])

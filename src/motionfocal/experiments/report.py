@@ -19,6 +19,7 @@ from motionfocal.experiments.plan import Changes, ExperimentPlan, RunPlan
 from motionfocal.experiments.tables import (
     arms_table,
     catch_up_table,
+    contrast_name,
     contrasts_table,
     costs_table,
     curve_table,
@@ -106,7 +107,10 @@ def _report(
     yield curve_table(found.curves, len(plan.seeds))
     yield _reading_of_steps(plan)
     if plan.contrasts:
-        yield "The step at which ours, seed by seed, first follows as many texts as theirs does at its last one:"
+        yield (
+            "The step at which ours, seed by seed, first follows as many texts as theirs does at its last one, over the"
+            " seeds in which theirs follows any then:"
+        )
         yield catch_up_table(found.catching_up, len(plan.seeds))
     if CURVES_SVG in drawn:
         yield f"![Share of texts followed over training]({CURVES_SVG})"
@@ -173,11 +177,11 @@ def _world_tables(plan: ExperimentPlan, found: ExperimentAnalysis) -> Iterator[s
             yield "What the oracle preferred them for, as shares of all pairs, ours / theirs:"
             yield reasons_table(contrasts)
         lone = [row.arm for row in found.arms if row.world == world and len(row.seeds) == 1]
-        lone += [f"{row.ours} / {row.theirs}" for row in contrasts if len(row.seeds) == 1]
+        lone += [contrast_name(row) for row in contrasts if len(row.seeds) == 1]
         if lone:
             yield (
-                f"One seed alone stands for {', '.join(lone)}: these intervals and p-values hold over images for that"
-                " training; of other seeds nothing can be said."
+                f"One seed alone stands for {', '.join(lone)}: these intervals hold over images for that training; of"
+                " other seeds nothing can be said, and nothing is tested."
             )
 
 
@@ -212,9 +216,10 @@ def methods(plan: ExperimentPlan) -> Iterator[str]:
     if plan.contrasts:
         yield (
             f"p-values are two-sided and adjusted by Holm's method for the plan's contrasts ({len(plan.contrasts)}) in"
-            " a world, scores and differences apart; a contrast without a result counts as one of them. Seconds are of"
-            " the training steps alone; seconds a point are the seconds that ours took longer for each point of per"
-            " cent that it follows more, where it does."
+            " a world, scores and differences apart; a contrast without a result counts as one of them, one of a"
+            " single seed is not tested. Seconds are of the training steps alone, and are compared where all runs of a"
+            " contrast name the same processor and versions; seconds a point are the seconds that ours took longer for"
+            " each point of per cent that it follows more, where it does."
         )
 
 
@@ -227,8 +232,9 @@ def _intervals(plan: ExperimentPlan) -> str:
     return (
         "Intervals are at 95 % and hold over seeds and images together: the variance is clustered in both ways"
         " (Cameron, Gelbach and Miller 2011), freed of bias for few clusters, with a t quantile of Satterthwaite's"
-        " degrees of freedom, which few seeds make small; of shares they are Wilson's, of errors and differences plain"
-        " t intervals. Where an arm has one seed alone they hold over images for that training. Intervals of the"
+        " degrees of freedom, which few seeds make small, and where these seem to add no variance no more than their"
+        " number less one; of shares they are Wilson's, of errors and differences plain t intervals. Where an arm has"
+        " one seed alone they hold over images for that training. Intervals of the"
         " curve and of Figure 6 are over seeds, for these texts and clips, and need two seeds."
     )
 

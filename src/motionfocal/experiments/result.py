@@ -55,6 +55,14 @@ class NoiseBin(Settings):
     overall: float = Field(description="Mean squared error over all cells.")
 
 
+class Machine(Settings):
+    """What a run was made by: times are compared only where all of it is the same."""
+
+    processor: str = Field(description="The GPU where the run trained on one, else the CPU.")
+    torch: str = Field(description="Version of PyTorch.")
+    motionfocal: str = Field(description="Version of this package.")
+
+
 class RunResult(Settings):
     """One run. Settings and figures alone: no clips, no weights."""
 
@@ -66,8 +74,9 @@ class RunResult(Settings):
     worlds: dict[str, Asked]
     noise: tuple[NoiseBin, ...]
     steps: int
-    seconds: float = Field(description="Time of the training steps alone, on as many threads as the settings say.")
+    seconds: float = Field(description="Time of the training steps alone, on the threads of the settings, else on one.")
     parameters: int = Field(description="Trained weights of the network.")
+    machine: Machine | None = Field(None, description="What it was made by; results of before do not say.")
 
 
 def result_path(folder: Path, fingerprint: str) -> Path:

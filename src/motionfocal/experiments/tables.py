@@ -59,7 +59,7 @@ def contrasts_table(rows: Sequence[ContrastRow], seeds: int) -> str:
     columns += ["Seconds more", "Seconds a point"]
     cells = [
         [
-            _name(row),
+            contrast_name(row),
             _of(row.seeds, seeds),
             f"{row.pairs} ({row.ties})",
             *_tested(row.score),
@@ -80,7 +80,7 @@ def reasons_table(rows: Sequence[ContrastRow]) -> str:
     """The share of all pairs that ours won for each reason / that theirs won for it; a row below, the paper's."""
     lines = []
     for row in rows:
-        lines.append([_name(row), *(_reason(row, reason) for reason in REASONS)])
+        lines.append([contrast_name(row), *(_reason(row, reason) for reason in REASONS)])
         if len(row.paper) > 2:
             lines.append(["paper", *(_pair(row.paper[at : at + 2]) for at in range(2, len(row.paper), 2))])
     return markdown(["Ours / theirs", *(f"{reason[0].upper()}{reason[1:]}, %" for reason in REASONS)], lines)
@@ -101,12 +101,12 @@ def curve_table(rows: Sequence[CurveRow], seeds: int) -> str:
 
 
 def catch_up_table(rows: Sequence[CatchUpRow], seeds: int) -> str:
-    """How soon one arm follows as many texts as the other does in the end."""
+    """How soon one arm follows as many texts as the other does in the end, of the seeds in which that is any."""
     lines = []
     for row in rows:
         step = NOTHING if row.step is None else f"{row.step:.0f}"
-        reached = f"{step} ({row.reached} of {len(row.seeds)})"
-        lines.append([f"{row.ours} / {row.theirs}", _of(row.seeds, seeds), reached, _count(row.last)])
+        reached = f"{step} ({row.reached} of {row.marks})"
+        lines.append([contrast_name(row), _of(row.seeds, seeds), reached, _count(row.last)])
     return markdown(["Ours / theirs", "Seeds", "Step of ours", "Last step of theirs"], lines)
 
 
@@ -135,7 +135,8 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-def _name(row: ContrastRow) -> str:
+def contrast_name(row: ContrastRow | CatchUpRow) -> str:
+    """How a contrast is called in tables."""
     return f"{row.ours} / {row.theirs}"
 
 

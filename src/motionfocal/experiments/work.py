@@ -1,17 +1,20 @@
 """One run of an experiment: train, ask, write the result. Killed at any moment, it goes on."""
 
+import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
+from motionfocal import __version__
 from motionfocal.experiments.measure import answers, error_by_noise
 from motionfocal.experiments.plan import RunPlan
-from motionfocal.experiments.result import Asked, RunResult, load_result, save_result
+from motionfocal.experiments.result import Asked, Machine, RunResult, load_result, save_result
 from motionfocal.jsonl import read_jsonl
-from motionfocal.models.build import load_model, trained_weights
+from motionfocal.models.build import best_device, load_model, trained_weights
 from motionfocal.training.config import TrainingConfig
 from motionfocal.training.loop import Callback, Trainer
 from motionfocal.training.records import METRICS, VALIDATION, RunRecords
@@ -39,9 +42,9 @@ def carry_out(run: RunPlan, out: Path, callbacks: Sequence[Callback] = ()) -> Ru
 
 
 def training_config(run: RunPlan) -> TrainingConfig:
-    """The config to train with, the same for every experiment that shares the run."""
+    """The config to train with, the same for every experiment that shares the run; others train beside it."""
     shared = {"name": run.fingerprint, "validation": None, "checkpoint_every": run.plan.curve_every}
-    return run.config.model_copy(update=shared)
+    return run.config.model_copy(update={**shared, "threads": run.config.threads or 1})
 
 
 def _judged(run: RunPlan, folder: Path) -> RunResult:
@@ -63,7 +66,23 @@ def _judged(run: RunPlan, folder: Path) -> RunResult:
         steps=len(seconds),
         seconds=round(sum(seconds), 2),
         parameters=sum(weight.numel() for weight in trained_weights(loaded.model.network).values()),
+        machine=this_machine(run.config.device),
     )
+
+
+def this_machine(device: Literal["auto", "cpu"]) -> Machine:
+    """What trains here, on the device that a config asks for."""
+    used = best_device(device)
+    processor = torch.cuda.get_device_name(used) if used.type == "cuda" else _cpu()
+    return Machine(processor=processor, torch=torch.__version__, motionfocal=__version__)
+
+
+def _cpu() -> str:
+    """The model where the system names it (Linux), else the kind."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 class _Curve:

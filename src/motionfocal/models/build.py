@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
@@ -115,9 +115,9 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
     partial.replace(folder / CARD)
 
 
-def best_device() -> torch.device:
-    """What PyTorch computes on here besides the CPU (CUDA, ROCm, Apple's MPS, ...), or the CPU."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+def best_device(asked: Literal["auto", "cpu"] = "auto") -> torch.device:
+    """What PyTorch computes on here besides the CPU (CUDA, ROCm, Apple's MPS, ...); the CPU where it is asked for."""
+    found = torch.accelerator.current_accelerator() if asked == "auto" and torch.accelerator.is_available() else None
     return found or torch.device("cpu")
 
 

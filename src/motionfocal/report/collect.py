@@ -205,7 +205,7 @@ def _enlarged(
 _SAMPLING = {
     "steps": "--steps",
     "guidance_scale": "--guidance",
-    "guidance_rescale": "--rescale",
+    "guidance_rescale": "--guidance-rescale",
     "eta": "--eta",
     "motion_score": "--motion-score",
 }

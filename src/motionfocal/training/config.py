@@ -1,6 +1,8 @@
 """The settings of a run: one YAML file, every key described, unknown keys are errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -203,29 +205,63 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingCon
     """
     if path is not None and not path.is_file():
         raise ConfigError(f"{path}: no such config file")
+    return changed_config(path, [_parsed(override) for override in overrides])
+
+
+@dataclass(frozen=True)
+class Change:
+    """A dotted key of a config, what it becomes, and where that is said, for errors."""
+
+    key: str
+    value: object
+    said: str
+
+
+def changed_config(path: Path | None, changes: Sequence[Change]) -> TrainingConfig:
+    """``load_config`` with changes from anywhere; an error names the change that it is of, else the file."""
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    values = (read_yaml(path, ConfigError) or {}) if path else {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys, not a {type(values).__name__}")
+    for change in changes:
+        _apply(values, change)
     try:
-        values = (read_yaml(path, ConfigError) or {}) if path else {}
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: a config is a mapping of keys, not a {type(values).__name__}")
-        for override in overrides:
-            _apply(values, override)
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path or 'config'}: {explained(error)}") from error
+        found = [(_source(key, changes), key, text) for key, text in _problems(error)]
+        told = [f"{said or path or 'config'}: {f'{key}: ' * bool(key)}{text}" for said, key, text in found]
+        raise ConfigError("; ".join(told)) from error
 
 
-def _apply(values: dict[str, object], override: str) -> None:
-    """Set one dotted key in a nested mapping."""
+def _parsed(override: str) -> Change:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, such as loss.strength=2")
-    *parents, last = key.split(".")
+    return Change(key, parse_yaml(text, f"--set {override}", ConfigError), f"--set {override}")
+
+
+def _apply(values: dict[str, object], change: Change) -> None:
+    """Set one dotted key in a nested mapping."""
+    *parents, last = change.key.split(".")
     for parent in parents:
         child = values.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
+            raise ConfigError(f"{change.said}: {parent} is a value, not a group of keys")
         values = child
-    values[last] = parse_yaml(text, f"--set {override}", ConfigError)
+    values[last] = deepcopy(change.value)  # a later change may reach into it
+
+
+def _source(key: str, changes: Sequence[Change]) -> str:
+    """Where the last change is said that touches a key; without a key any may be at fault. Empty: none touches it."""
+    if not key:
+        return ", ".join(dict.fromkeys(change.said for change in changes))
+    touching = [change.said for change in changes if _within(change.key, key) or _within(key, change.key)]
+    return touching[-1] if touching else ""
+
+
+def _within(key: str, group: str) -> bool:
+    return f"{key}.".startswith(f"{group}.")
 
 
 _CHOICES = {"model": sorted(known_families()), "data": ["sprites", "folder"], "schedule": ["diffusion", "flow"]}
@@ -237,12 +273,17 @@ _TAGS = {"constrained-float", "literal['robust','clip_max','diagonal']", *chain(
 
 def explained(error: ValidationError) -> str:
     """One line a wrong key: its dotted name and what is wrong with it."""
+    return "; ".join(f"{key}: {text}" if key else text for key, text in _problems(error))
+
+
+def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Each wrong key, dotted, and what is wrong with it; the key is empty where it is of all keys together."""
     lines: dict[str, list[str]] = {}
     for problem in error.errors():
         key, text = _explained(problem)
         lines.setdefault(key, []).append(text)
-    # A value that is none of several things has a text of each.
-    return "; ".join(f"{key}: {', or '.join(texts)}" if key else "; ".join(texts) for key, texts in lines.items())
+    for key, texts in lines.items():
+        yield key, (", or " if key else "; ").join(texts)  # a value that is none of several things has a text of each
 
 
 def _explained(problem: "ErrorDetails") -> tuple[str, str]:

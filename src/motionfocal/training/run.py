@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from motionfocal.benchmarks import BenchmarkItem
@@ -74,7 +73,7 @@ def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:
 def frozen_model(config: TrainingConfig, data: FolderData) -> VideoModel:
     """The model of a config with its frozen parts on the device that the config names, to fill the cache with."""
     model = build_model(config.model, largest_shape(data), config.seed)
-    model.device = best_device() if config.device == "auto" else torch.device("cpu")
+    model.device = best_device(config.device)
     return model
 
 

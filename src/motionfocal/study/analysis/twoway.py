@@ -27,8 +27,9 @@ def two_way_mean(values: ArrayLike, items: ArrayLike, raters: ArrayLike) -> Inte
     cluster's sum by one minus the cluster's share of the votes. A t quantile stands for few clusters, its degrees of
     freedom Satterthwaite's (1946) of the two ways, each way's the effective number of clusters (Carter, Schnepel and
     Steigerwald 2017) less one. Where chance makes votes look as if they avoided each other they are taken for
-    independent. The interval is Wilson's of as many independent votes as have this variance (Franco et al. 2019), so it
-    stays within [0, 1] and is lopsided near its ends.
+    independent, with the degrees of freedom of the way that has fewer, for they need not be. The interval is Wilson's
+    of as many independent votes as have this variance (Franco et al. 2019), so it stays within [0, 1] and is lopsided
+    near its ends.
 
     Resampling items and raters together (the pigeonhole bootstrap, Owen 2007) counts what is a vote's own three times
     and is too wide; benchmarks/study_coverage.py measures both. A way with a single cluster is left out: the interval
@@ -95,7 +96,9 @@ def _worth(values: Array, codes: list[Codes]) -> tuple[float, float]:
 def _spread(values: Array, codes: list[Codes]) -> tuple[float, float]:
     """The variance of the mean and its degrees of freedom, of values that are not all equal.
 
-    Where the means of an item's values of one rater are all equal, values are taken for independent.
+    Where the means of an item's values of one rater are all equal, values are taken for independent. Where the ways add
+    nothing, a way's own variance happened to come out small: with five seeds or raters it often does, even where they
+    differ, and the degrees of freedom are no more than those of the way that has fewer.
     """
     residuals = (values - float(values.mean())) / len(values)
     ways = _ways(codes)
@@ -107,7 +110,7 @@ def _spread(values: Array, codes: list[Codes]) -> tuple[float, float]:
     if variance > together:
         freedom = variance**2 / sum(part**2 / _freedom(code) for part, code in zip(parts, ways, strict=True))
         return variance, max(1.0, freedom)
-    return together, max(1.0, _freedom(both))
+    return together, min(_freedom(code) for code in [*ways, both])
 
 
 def _ways(codes: list[Codes]) -> list[Codes]:
