@@ -66,7 +66,7 @@ def test_pictures_are_prepared_by_pillow(shape):
     torch.testing.assert_close(recipes.CLIP_PICTURE(rgb), clip)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SIDES, SIDES)
 def test_the_longer_side_is_cut_down_and_never_up(height, width):
     prepared = recipes.MUSIQ(frame((height, width)))
@@ -82,7 +82,7 @@ def test_antialiasing_matters_which_is_why_it_is_pinned():
     assert (with_ - without).abs().mean() > 0.3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(8, 300), st.integers(8, 300), st.integers(8, 300), st.integers(8, 300))
 def test_a_picture_is_cut_to_the_clips_shape_at_its_centre(tall, wide, height, width):
     picture = np.zeros((tall, wide, 3), np.uint8)

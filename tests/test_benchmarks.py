@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from motionfocal.benchmarks import (
@@ -336,7 +336,6 @@ def _items():
 
 
 @given(_items(), st.data())
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_filter_keeps_exactly_what_it_names(tmp_path_factory, rows, data):
     folder = tmp_path_factory.getbasetemp()
     items = tuple(

@@ -23,7 +23,7 @@ shift = st.floats(-6, 6)
 
 
 @given(a=small, b=small, c=shift, d=small, e=small, f=shift, seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_an_affine_camera_is_found_through_noise_and_an_object(a, b, c, d, e, f, seed):
     affine = IDENTITY + np.array([[a, b, c], [d, e, f]])
     flow = affine_field(affine, (60, 90)) + np.random.default_rng(seed).normal(0, 0.05, (60, 90, 2)).astype(np.float32)
@@ -119,7 +119,7 @@ def test_a_plain_sky_is_not_lit_by_a_pan():
 
 
 @given(speed=st.floats(0, 4), seed=st.integers(0, 9))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_a_plain_place_never_gains_motion(speed: float, seed: int):
     clip = textured_clip((48, 64), ground="horizon", camera="pan", camera_speed=speed, length=2, seed=seed)
     flow = estimate_flow(clip.frames)

@@ -63,7 +63,7 @@ def size(tensor):
 
 @torch.no_grad()
 @pytest.mark.parametrize("condition", CONDITIONS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(frames=st.integers(2, 5), cells=st.tuples(st.integers(2, 6), st.integers(2, 6)), smaller=st.integers(0, 1))
 def test_clips_of_any_shape_up_to_the_largest_are_predicted(condition, frames, cells, smaller):
     largest = ClipShape(frames=frames, height=4 * cells[0], width=4 * cells[1], fps=8)

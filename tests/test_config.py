@@ -115,7 +115,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 
 
 @given(strength=st.floats(0, 100), seed=st.integers(0, 2**31), decay=st.sampled_from(["constant", "cosine"]))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_overrides_reach_their_keys(strength, seed, decay):
     config = load_config(None, [f"loss.strength={strength}", f"seed={seed}", f"optimizer.decay={decay}"])
     assert (config.loss.strength, config.seed, config.optimizer.decay) == (strength, seed, decay)

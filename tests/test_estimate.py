@@ -234,7 +234,7 @@ def test_hours():
 
 
 @given(sizes=st.lists(st.integers(1, 2000), min_size=1, max_size=12), kept=st.sets(st.integers(0, 11)))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_bytes_alive_are_those_of_the_tensors_kept(sizes, kept):
     with LiveBytes() as live:
         tensors = [torch.zeros(size) for size in sizes]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import t
@@ -334,7 +334,6 @@ def test_the_step_is_found_between_points():
     assert first_reached(curve[:2], 0.5) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.01, 1))
 def test_before_the_step_a_curve_is_below_and_at_it_is_there(shares, share):
     curve = [(10 * place, value) for place, value in enumerate(shares)]

@@ -31,7 +31,7 @@ def gaussian(rng, size, rank=None):
     return rng.standard_normal(size), root @ root.T
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, SIZES)
 def test_it_is_the_textbook_formula(seed, size):
     rng = np.random.default_rng(seed)
@@ -41,7 +41,7 @@ def test_it_is_the_textbook_formula(seed, size):
     assert frechet_distance(mean_a, cov_a, mean_b, cov_b) == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, SIZES, st.floats(0.1, 10))
 def test_closed_forms(seed, size, scale):
     rng = np.random.default_rng(seed)
@@ -58,7 +58,7 @@ def test_closed_forms(seed, size, scale):
     assert got == pytest.approx(expected, rel=1e-7, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SEEDS, st.integers(3, 8))
 def test_it_is_symmetric_turns_with_the_axes_and_stands_singular_covariances(seed, size):
     rng = np.random.default_rng(seed)

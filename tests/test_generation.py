@@ -15,7 +15,7 @@ from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.generate import SETTINGS, generate, item_seed
 from motionfocal.generation.origin import load_origin
-from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.generation.sampler import SamplingSettings, sample, sampling_of
 from motionfocal.generation.world import animate_world, drawn, world_items
 from motionfocal.models.build import LoadedModel, ModelCard, build_model, save_model
 from motionfocal.models.families import compact
@@ -80,6 +80,13 @@ def test_guidance_moves_away_from_the_unconditional_clip(loaded):
 
 def test_defaults_are_the_papers():
     assert (SamplingSettings().steps, SamplingSettings().guidance_scale) == (50, 7.5)
+
+
+def test_a_model_is_sampled_with_the_guidance_of_its_validation_unless_another_is_asked_for(loaded):
+    assert sampling_of(loaded.card, {"steps": 3}) == {"steps": 3}
+    card = loaded.card.model_copy(update={"guidance_scale": 3.0})
+    assert sampling_of(card, {"steps": 3}) == {"steps": 3, "guidance_scale": 3.0}
+    assert sampling_of(card, {"guidance_scale": 5.0}) == {"guidance_scale": 5.0}
 
 
 def test_a_motion_score_reaches_the_clip(loaded):

@@ -118,7 +118,7 @@ scales = st.sampled_from(["robust", "clip_max", "diagonal", 3.0, 12])
 
 
 @given(flow=flows, backward=st.none() | flows, scale=scales)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_heat_is_a_map_a_frame_between_rest_and_one(flow, backward, scale):
     heat = motion_heatmap(flow, scale, backward=backward)
     assert heat.shape == (4, 6, 5)
@@ -129,7 +129,7 @@ def test_heat_is_a_map_a_frame_between_rest_and_one(flow, backward, scale):
 
 
 @given(flow=flows, scale=scales)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_more_motion_is_never_less_heat(flow, scale):
     heat = motion_heatmap(flow, scale)
     motion = np.linalg.norm(flow, axis=-1)
@@ -138,7 +138,7 @@ def test_more_motion_is_never_less_heat(flow, scale):
 
 
 @given(flow=flows, floor=st.floats(0, 20))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_motion_below_the_floor_is_rest(flow, floor):
     heat = motion_heatmap(flow, 5.0, floor=floor)
     below = np.linalg.norm(flow[0], axis=-1) < floor
@@ -147,14 +147,14 @@ def test_motion_below_the_floor_is_rest(flow, floor):
 
 
 @given(flow=flows, factor=st.sampled_from([0.5, 2.0, 4.0]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_scale_in_pixels_grows_with_the_picture(flow, factor):
     one = motion_heatmap(flow, 6.0, floor=1.0)
     assert np.allclose(one, motion_heatmap(flow * factor, 6.0 * factor, floor=factor), atol=1e-5)
 
 
 @given(forward=flows, backward=flows)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_pair_lights_both_of_its_frames(forward, backward):
     heat = motion_heatmap(forward, 8.0, backward=backward, floor=0.0)
     to_next, from_last = (sigma(np.linalg.norm(flow, axis=-1) / 8) for flow in (forward, backward))

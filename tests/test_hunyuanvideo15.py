@@ -387,7 +387,7 @@ def test_sampling_draws_no_noise(model):
         model.schedule.sampler(4, CELLS, eta=1.0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(steps=st.integers(1, 60), cells=st.integers(1, 10_000))
 def test_timesteps_are_those_of_the_stock_pipeline(model, stock, steps, cells):
     stock.scheduler.set_timesteps(sigmas=np.linspace(1.0, 0.0, steps + 1)[:-1])

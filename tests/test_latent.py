@@ -40,7 +40,7 @@ specs = st.builds(
 
 
 @given(spec=specs, groups=st.integers(1, 4), frame=st.integers(0, 99))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_each_frame_reaches_the_one_latent_that_spans_it(spec: LatentSpec, groups: int, frame: int):
     frames = spec.pixel_frames(groups + spec.causal)
     assert spec.latent_frames(frames) == groups + spec.causal
@@ -54,7 +54,7 @@ def test_each_frame_reaches_the_one_latent_that_spans_it(spec: LatentSpec, group
 
 
 @given(spec=specs, groups=st.integers(0, 3), seed=st.integers(0, 9))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_poolings_are_ordered_and_stay_within_the_heat(spec: LatentSpec, groups: int, seed: int):
     heat = heat_of((spec.pixel_frames(max(groups + spec.causal, 1)), 2 * spec.spatial, 3 * spec.spatial), seed)
     for time in ("max", "mean"):
@@ -68,7 +68,7 @@ def test_poolings_are_ordered_and_stay_within_the_heat(spec: LatentSpec, groups:
 
 
 @given(spec=specs, groups=st.integers(1, 3), lead=st.integers(1, 3))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_copies_of_the_first_latent_frame_have_its_heat_and_span_no_pixels(spec: LatentSpec, groups: int, lead: int):
     led, frames = replace(spec, lead=lead), spec.pixel_frames(groups + spec.causal)
     assert led.latent_frames(frames) == lead + groups + spec.causal
@@ -159,7 +159,7 @@ def test_grid_of_the_bases():
     channels=st.sampled_from([1, 3, 16]),
     grid=st.tuples(*[st.integers(1, 4)] * 3),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_layouts_round_trip(layout, batch, channels, grid):
     spec = LatentSpec(16, 8, 4, causal=True, layout=layout)
     x = torch.arange(batch * channels * np.prod(grid)).float().reshape(batch, channels, *grid)

@@ -223,7 +223,7 @@ def test_a_card_of_before_the_seed_was_written_still_loads(folder, tmp_path):
     assert load_model(tmp_path).card == card
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(drawn=st.data())
 def test_a_file_that_does_not_fit_is_refused_with_the_names(folder, tmp_path_factory, drawn):
     path, lora = tmp_path_factory.mktemp("model"), LoraSettings(rank=2)

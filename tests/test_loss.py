@@ -167,7 +167,7 @@ def test_inverse_lights_what_paper_leaves_dark():
 
 
 @given(share=st.floats(0.01, 0.9), strength=st.floats(0.1, 8), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_clip_weighs_the_same_where_no_bound_bites(share, strength, seed):
     prediction, target, heat = tensors(seed=seed)
     heat = (heat < share).float()
@@ -177,7 +177,7 @@ def test_every_clip_weighs_the_same_where_no_bound_bites(share, strength, seed):
 
 
 @given(strength=st.floats(0.1, 8), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_motionfocal_adds_the_mean_error_of_what_moves(strength, seed):
     prediction, target, heat = tensors(seed=seed)
     heat = (heat < 0.1).float()

@@ -328,7 +328,7 @@ def test_a_single_step_is_refused(model):
         model.schedule.sampler(1, CELLS)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cells=st.integers(1, 200), steps=st.integers(2, 60))
 def test_timesteps_shift_with_the_number_of_tokens_as_in_the_stock_pipeline(model, stock, cells, steps):
     from diffusers.pipelines.ltx.pipeline_ltx_image2video import calculate_shift, retrieve_timesteps

@@ -189,7 +189,7 @@ def test_camera_classes(transform, name):
 
 
 @given(st.floats(1, 9) | st.just(0.0), st.floats(0, 6.28), st.integers(0, 5))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_square_is_followed_to_half_a_pixel(speed, angle, seed):
     """Where flow would be pulled towards zero by its plain inside."""
     dx, dy = speed * np.cos(angle), speed * np.sin(angle)

@@ -38,7 +38,7 @@ def test_colours_run_from_dark_to_yellow_in_rgb():
 
 
 @given(heat=st.floats(0, 1, width=32), grey=st.integers(0, 255))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_frame_shows_through(heat: float, grey: int):
     """Two greys under the same heat stay apart by at least a third of their difference."""
     frame = np.full((1, 1, 2, 3), grey, np.uint8)

@@ -171,7 +171,7 @@ def test_how_figures_are_written(headline, shown):
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_whiskers_stay_on_their_axis_in_order(values):
     low, middle, high = values
     for unit, stretch in (("%", lambda share: share), ("points", lambda share: 2 * share - 1)):
@@ -326,7 +326,7 @@ def test_figures_keep_a_model_in_its_colour_when_the_other_is_absent(report):
         lambda values: any(map(math.isfinite, values))
     )
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_smoothing_stays_within_what_it_smooths(values):
     values = np.array(values)
     smooth = figures.smoothed(values)

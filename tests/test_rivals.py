@@ -73,7 +73,7 @@ def by_loops(frames):
 
 
 @given(seed=st.integers(0, 999), count=st.integers(2, 5), share=st.sampled_from([0.0, 0.002, 0.1, 1.0]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_heat_of_differences_is_its_definition(seed, count, share):
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 256, (1, 9, 11, 3), dtype=np.uint8).repeat(count, axis=0)
@@ -176,7 +176,7 @@ def tensors(shape=(2, 4, 3, 5, 6), seed=0):
 
 
 @given(weighting=st.sampled_from(WEIGHTINGS), share=st.floats(0, 1), frames=st.integers(2, 5), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_share_of_the_loss_is_the_error_of_changes(weighting, share, frames, seed):
     prediction, target, heat = tensors((2, 4, frames, 5, 6), seed)
     without = MotionFocalLoss(2.0, weighting)(prediction, target, heat)

@@ -41,7 +41,7 @@ def every_action(scene: Scene, pan: tuple[int, int] = (0, 0)) -> list[Action]:
 
 
 @given(worlds, seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sprites_are_small_apart_and_of_different_colours(world: SpritesWorld, seed: int) -> None:
     scene = world.scene(np.random.default_rng(seed))
     first = world.masks(scene, Action(0, "still"))[:, 0]
@@ -54,7 +54,7 @@ def test_sprites_are_small_apart_and_of_different_colours(world: SpritesWorld, s
 
 
 @given(worlds, seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_first_frame_gives_nothing_away(world: SpritesWorld, seed: int) -> None:
     scene = world.scene(np.random.default_rng(seed))
     first = world.first_frame(scene)
@@ -71,7 +71,7 @@ def test_scene_is_drawn_before_its_texts() -> None:
 
 
 @given(st.sampled_from([24, 32, 47, 64]), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_sprite_has_room_for_every_motion(size: int, seed: int) -> None:
     """At the end of its way a sprite is in the frame, but for the tip of a corner."""
     here = world(size=size)
@@ -86,7 +86,7 @@ def test_every_sprite_has_room_for_every_motion(size: int, seed: int) -> None:
 
 
 @given(st.integers(16, 80), st.floats(0.03, 0.12), st.integers(1, 4), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_world_is_refused_or_has_scenes(size: int, radius: float, sprites: int, seed: int) -> None:
     try:
         here = world(size=size, radius=radius, sprites=sprites)
@@ -131,7 +131,7 @@ def test_coverage_is_centred() -> None:
 
 
 @given(worlds, seeds, st.sampled_from(get_args(Motion)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_masks_match_the_pixels(world: SpritesWorld, seed: int, motion: Motion) -> None:
     scene = world.scene(np.random.default_rng(seed))
     action = Action(len(scene.sprites) - 1, motion, (0, 1) if world.settings.camera != "still" else (0, 0))
@@ -346,7 +346,7 @@ def test_benchmarks_ask_what_they_asked_before_radius_and_mixed(changes: dict[st
 
 
 @given(seeds, st.sampled_from([0.2, 0.5, 0.8]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_held_out_combinations_are_never_trained_on(seed: int, share: float) -> None:
     here, rng = world(held_out=share), np.random.default_rng(seed)
     scene = here.scene(rng)

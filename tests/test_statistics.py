@@ -124,7 +124,7 @@ def test_ties_are_no_votes_in_a_majority() -> None:
 
 
 @given(studies())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_which_side_a_model_stood_on_changes_nothing(judgements: list[Judgement]) -> None:
     swapped = [
         replace(j, left_model=j.right_model, right_model=j.left_model, preference=FLIP[j.preference])
@@ -134,7 +134,7 @@ def test_which_side_a_model_stood_on_changes_nothing(judgements: list[Judgement]
 
 
 @given(studies())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scores_of_the_two_models_sum_to_one(judgements: list[Judgement]) -> None:
     ours = comparison_table(judgements, "ours", rng(), 50)
     theirs = comparison_table(judgements, "theirs", rng(), 50)
@@ -145,13 +145,13 @@ def test_scores_of_the_two_models_sum_to_one(judgements: list[Judgement]) -> Non
 
 
 @given(studies(raters=1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_with_one_vote_an_item_both_scores_agree(judgements: list[Judgement]) -> None:
     assert ti2v_score(judgements, "ours").estimate == vote_score(judgements, "ours", rng(), 50).estimate
 
 
 @given(studies(), st.sampled_from(["ours", "theirs"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_unanimous_item_moves_the_score_its_way(judgements: list[Judgement], winner: str) -> None:
     more = [*judgements, *(vote(99, rater, winner) for rater in range(5))]
     for score in (lambda js: ti2v_score(js, "ours"), lambda js: vote_score(js, "ours", rng(), 50)):
@@ -161,14 +161,14 @@ def test_a_unanimous_item_moves_the_score_its_way(judgements: list[Judgement], w
 
 
 @given(studies(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_the_votes_does_not_matter(judgements: list[Judgement], random) -> None:
     shuffled = random.sample(judgements, len(judgements))
     assert comparison_table(shuffled, "ours", rng(), 50) == comparison_table(judgements, "ours", rng(), 50)
 
 
 @given(studies())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_intervals_contain_their_estimates_and_stay_in_range(judgements: list[Judgement]) -> None:
     row = comparison_table(judgements, "ours", rng(), 400)
     for interval in (row.item_score, row.vote_score):
@@ -193,7 +193,7 @@ def test_judgements_of_other_models_are_refused() -> None:
 
 
 @given(st.integers(1, 500), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_wilson_by_its_formula(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
     p = k / n
@@ -279,7 +279,7 @@ verdict_pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, ma
 
 
 @given(verdict_pairs)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_difference_is_paired_and_antisymmetric(pairs: list[tuple[bool, bool]]) -> None:
     a, b = zip(*pairs, strict=True)
     images = [str(k // 3) for k in range(len(a))]
@@ -293,7 +293,7 @@ def test_difference_is_paired_and_antisymmetric(pairs: list[tuple[bool, bool]]) 
 
 
 @given(verdict_pairs, st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_items_on_which_both_agree_do_not_move_mcnemar(pairs: list[tuple[bool, bool]], both: bool) -> None:
     assume(pairs)
     a, b = zip(*pairs, strict=True)

@@ -60,7 +60,7 @@ def judgement(number: int = 0, rater: str = "r") -> Judgement:
     st.sampled_from(["left", "right"]),
     st.lists(st.sampled_from(REASONS), unique=True),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_judgements_survive_json(name: str, preference, reasons) -> None:
     said = Judgement(name, "i", "p", "a", "b", name, preference, tuple(reasons))
     assert Judgement.from_json(json.loads(json.dumps(said.to_json()))) == said
@@ -107,7 +107,7 @@ def test_the_reasons_are_the_papers() -> None:
 
 
 @given(st.integers(1, 21), st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sides_are_counterbalanced(count: int, seed: int) -> None:
     comparisons = pair(gallery("ours", ITEMS[:count]), gallery("theirs", ITEMS[:count]), seed)
     left = Counter(comparison.left_model for comparison in comparisons)

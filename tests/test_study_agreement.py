@@ -7,7 +7,7 @@ from dataclasses import replace
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from statsmodels.stats.inter_rater import fleiss_kappa as fleiss_of_statsmodels
@@ -175,7 +175,6 @@ tables = st.integers(2, 4).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(tables)
 def test_alpha_is_that_of_the_library(counts: list[list[int]]) -> None:
     pairable = np.array([row for row in counts if sum(row) > 1])
@@ -184,7 +183,6 @@ def test_alpha_is_that_of_the_library(counts: list[list[int]]) -> None:
     assert krippendorff_alpha(counts) == pytest.approx(library, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 7), st.lists(st.lists(st.integers(0, 2), min_size=7, max_size=7), min_size=1, max_size=12))
 def test_kappa_is_that_of_the_library(raters: int, ratings: list[list[int]]) -> None:
     counts = np.array([np.bincount(row[:raters], minlength=3) for row in ratings])
@@ -192,7 +190,6 @@ def test_kappa_is_that_of_the_library(raters: int, ratings: list[list[int]]) -> 
     assert fleiss_kappa(counts) == pytest.approx(fleiss_of_statsmodels(counts), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(tables)
 def test_what_no_statistic_may_depend_on(counts: list[list[int]]) -> None:
     """The order of units and of categories, and units that nobody rated; no statistic is above 1."""
@@ -204,7 +201,6 @@ def test_what_no_statistic_may_depend_on(counts: list[list[int]]) -> None:
             assert statistic(other) == pytest.approx(value, abs=1e-9, nan_ok=True), statistic.__name__
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=9))
 def test_perfect_agreement(chosen: list[int]) -> None:
     counts = [np.eye(2, dtype=int)[category] * 5 for category in chosen]
@@ -345,7 +341,6 @@ def test_side_bias_leaves_ties_out() -> None:
     assert np.isnan([none.left.estimate, none.left.low, none.p_value]).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("xyz")), min_size=1, max_size=20))
 def test_a_share_is_never_surer_than_independent_votes(votes: list[tuple[bool, str]]) -> None:
     hits, groups = [hit for hit, _ in votes], [group for _, group in votes]
@@ -401,7 +396,6 @@ def test_raters_and_questions_are_settled_apart() -> None:
     assert (len(found.judgements), len(found.abstained)) == (2, 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.sampled_from(["a", "b", None])] * 2), min_size=1, max_size=15))
 def test_settling_leaves_nothing_over(answers: list[tuple[str | None, str | None]]) -> None:
     found = settle([judgement for item, pair in enumerate(answers) for judgement in both_orders(item, *pair)])

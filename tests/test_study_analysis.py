@@ -177,7 +177,7 @@ names = st.text(
 ).filter(lambda name: name == name.strip())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(names, names, st.sampled_from(["left", "right", "tie"]), st.sets(names, max_size=3)), min_size=1

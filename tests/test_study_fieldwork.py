@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, func, select, text
 
@@ -76,7 +76,7 @@ def states(database) -> Counter:
     share=st.sampled_from([0.0, 0.2, 0.5]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 def test_every_pair_gets_exactly_k_votes_with_sides_in_balance(items, models, votes, tasks, share, seed):
     study = made_up_study(items, models, votes=votes, tasks=tasks, checks={"share": share}, seed=seed, **NO_TRAINING)
     database = memory()
@@ -286,7 +286,7 @@ def test_a_rater_who_fails_the_checks_is_replaced(database):
 
 @pytest.mark.parametrize(("share", "tasks"), [(0.1, 40), (0.25, 40), (0.5, 7), (0.5, 1), (0.0, 40)])
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_checks_are_as_many_as_asked_and_never_come_first(share, tasks, seed):
     places = check_places(Checks(share=share), tasks, seed)
     assert len(places) == min(round(share * tasks), tasks - 1)

@@ -168,7 +168,6 @@ def tournaments(draw: st.DrawFn, ties: bool = False) -> list[Judgement]:
     return [vote(*pair, answer, k % 7, k % 5) for k, (pair, answer) in enumerate(rows)]
 
 
-@settings(deadline=None)
 @given(tournaments())
 def test_strengths_are_those_of_evalica(judgements: list[Judgement]) -> None:
     found = fit(judgements, position=False)
@@ -269,7 +268,6 @@ def strongly_connected(judgements: Sequence[Judgement]) -> bool:
     return connected_components(graph, directed=True, connection="strong")[0] == 1
 
 
-@settings(deadline=None)
 @given(tournaments())
 def test_a_finite_estimate_exists_where_ford_says_so(judgements: list[Judgement]) -> None:
     found = rank(judgements)
@@ -278,7 +276,6 @@ def test_a_finite_estimate_exists_where_ford_says_so(judgements: list[Judgement]
     assert (fit(judgements, position=False) is not None) == found.connected
 
 
-@settings(deadline=None)
 @given(tournaments(ties=True))
 def test_a_finite_estimate_with_ties(judgements: list[Judgement]) -> None:
     """What is found is a maximum: no small step in any direction is better."""
@@ -335,7 +332,7 @@ def test_refusals() -> None:
 # --- what must not matter -------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tournaments(ties=True))
 def test_mirrored_votes_and_other_orders(judgements: list[Judgement]) -> None:
     """Exchanging all sides turns delta round and leaves the rest; the order of the votes says nothing."""
@@ -376,7 +373,6 @@ def test_one_way_is_enough_and_none_is_not() -> None:
     assert np.isnan([lonely.models[0].strength.low, lonely.models[0].strength.high]).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(2, 6))
 def test_no_variance_is_negative(seed: int, items: int, raters: int) -> None:
     draw = np.random.default_rng(seed)

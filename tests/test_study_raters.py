@@ -152,7 +152,7 @@ def comparison(k=0):
 
 
 @given(st.lists(st.sampled_from(["a", "b", "left", "right", "tie"]), min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_habit_of_side_is_what_flips(tmp_path_factory, rules):
     def rule(comparison):
         wanted = rules[int(comparison.item[1:])]
@@ -239,7 +239,7 @@ def results_of(folder, values, better="higher"):
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10), st.sampled_from(["higher", "lower"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_metric_prefers_the_better_value(tmp_path_factory, one, two, better):
     results = results_of(tmp_path_factory.mktemp("r"), {("a", "i0"): one, ("b", "i0"): two}, better)
     rater = MetricRater(results, "speed", question="quality")

@@ -129,7 +129,7 @@ def ids(judgements: Sequence[Judgement]) -> tuple[list[str], list[str]]:
     return [j.item for j in judgements], [j.rater for j in judgements]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies())
 def test_alpha_of_a_reason_is_krippendorffs(judgements: list[Judgement]) -> None:
     shares = reason_shares(judgements, "ours", reasons_of(judgements))
@@ -202,7 +202,7 @@ def test_the_image_interval_is_wider_where_images_decide() -> None:
 # --- what symmetry demands --------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies())
 def test_the_other_model_has_the_mirrored_scores(judgements: list[Judgement]) -> None:
     (ours,) = comparison_rows(judgements, "ours", rng(), resamples=50)
@@ -221,7 +221,7 @@ def scores_of(row: ComparisonRow) -> list[Interval]:
     return [row.ti2v_score, row.ti2v_score_by_image, row.vote_score, row.vote_score_naive, *reasons]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies(), st.randoms(use_true_random=False))
 def test_the_order_of_votes_and_the_names_of_raters_say_nothing(judgements: list[Judgement], random: Random) -> None:
     changed = [replace(judgement, rater=f"z{judgement.rater}") for judgement in judgements]
@@ -234,7 +234,7 @@ def test_the_order_of_votes_and_the_names_of_raters_say_nothing(judgements: list
         assert values(two) == approx(one)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies())
 def test_exchanging_all_sides_changes_no_score(judgements: list[Judgement]) -> None:
     flip = {"left": "right", "right": "left", "tie": "tie"}
@@ -247,7 +247,7 @@ def test_exchanging_all_sides_changes_no_score(judgements: list[Judgement]) -> N
     assert row.side.left.estimate == pytest.approx(1 - other.side.left.estimate, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies())
 def test_shares_and_intervals_are_in_order(judgements: list[Judgement]) -> None:
     (row,) = comparison_rows(judgements, "ours", rng(), resamples=50)

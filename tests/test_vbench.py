@@ -39,7 +39,7 @@ def cosine(a, b):
     return max(0.0, F.cosine_similarity(torch.as_tensor(a)[None], torch.as_tensor(b)[None]).item())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(FEATURES)
 def test_consistency_frame_by_frame(rows):
     total = 0.0
@@ -48,7 +48,7 @@ def test_consistency_frame_by_frame(rows):
     assert consistency(torch.from_numpy(rows)) == pytest.approx(total / (len(rows) - 1), abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(FEATURES)
 def test_conformity_frame_by_frame(rows):
     picture, frames = rows[0], rows
@@ -168,7 +168,7 @@ def test_a_clip_moves_above_six_pixels_in_256(tmp_path, rng, pixels, expected):
     assert watched(metric, slow, clip) == {"dynamic_degree": expected}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 20), min_size=2, max_size=30), st.integers(128, 1080))
 def test_moves_counts_as_vbench_does(strengths, side):
     count_num, count, verdict = round(4 * ((len(strengths) + 1) / 16.0)), 0, False
@@ -181,7 +181,7 @@ def test_moves_counts_as_vbench_does(strengths, side):
     assert moves(strengths, side) == verdict
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(8, 40), st.integers(8, 40))
 def test_strongest_flow_is_the_mean_of_the_top_twentieth(seed, height, width):
     flow = np.random.default_rng(seed).standard_normal((2, height, width)).astype(np.float32)

@@ -207,7 +207,7 @@ def fifty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(tmp_path_factory.mktemp("films") / "fifty.mkv", 50)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(stride=st.integers(1, 20), start=st.integers(0, 60), count=st.none() | st.integers(1, 60))
 def test_stride_and_start_slice_the_list_of_all_frames(fifty: Path, stride: int, start: int, count: int | None) -> None:
     expected = list(range(50))[start::stride]
@@ -221,7 +221,7 @@ def test_stride_and_start_slice_the_list_of_all_frames(fifty: Path, stride: int,
         assert (clip.fps, clip.stride) == (pytest.approx(30 / stride), stride)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(frames=st.integers(2, 60), stride=st.integers(1, 60), start=st.integers(0, 60))
 def test_the_stride_that_the_error_names_fits_and_the_next_does_not(
     fifty: Path, frames: int, stride: int, start: int
@@ -340,7 +340,7 @@ def test_a_clip_is_uint8_rgb_of_rank_four(bad: np.ndarray) -> None:
 sides = st.integers(1, 70)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sides, sides, sides, sides, st.integers(0, 255), st.booleans())
 def test_a_constant_image_stays_constant(height: int, width: int, h: int, w: int, value: int, many: bool) -> None:
     shape = (2, height, width, 3) if many else (height, width, 3)
@@ -349,7 +349,7 @@ def test_a_constant_image_stays_constant(height: int, width: int, h: int, w: int
     assert (out == value).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(8, 80), st.integers(8, 80), st.integers(8, 80), st.integers(8, 80))
 def test_the_aspect_ratio_stays_and_the_centre_is_kept(height: int, width: int, h: int, w: int) -> None:
     """Coordinates drawn as colours come back as those of a centred window with one scale on both axes."""

@@ -258,7 +258,7 @@ def stock_and_ours():
     return stock, ours
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(frames=st.integers(1, 4), height=st.integers(5, 11), width=st.integers(5, 11), batch=st.integers(1, 2))
 def test_it_is_the_stock_class_at_any_size(stock_and_ours, frames, height, width, batch):
     stock, ours = stock_and_ours
@@ -571,7 +571,7 @@ def test_tokens_are_open_clips(golden, ti2v_bench):
     assert torch.equal(tokenize(tokenizer, texts), open_clip.tokenize(texts))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "M"]), max_size=120))
 def test_any_text_is_tokenised_as_by_open_clip(text):
     open_clip = pytest.importorskip("open_clip")

@@ -190,7 +190,10 @@ def animate(
     images: Annotated[int, typer.Option(min=1, help="With --world: held-out images.")] = 32,
     texts: Annotated[int, typer.Option(min=1, max=24, help="With --world: texts an image.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 50,
-    guidance: Annotated[float, typer.Option(min=1, help="Classifier-free guidance; 1 samples without.")] = 7.5,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=1, help="Classifier-free guidance, 1: without; unset, that of the model's validation."),
+    ] = None,
     guidance_rescale: Annotated[
         float, typer.Option(min=0, max=1, help="Pull the spread of guided predictions back; DynamiCrafter ships 0.7.")
     ] = 0.0,
@@ -208,19 +211,17 @@ def animate(
     A gallery that was begun before goes on: finished clips are kept, unless another setting or model made them.
     """
     from motionfocal.cli.animate import run_one, run_world
-    from motionfocal.generation.sampler import SamplingSettings
 
-    sampling = SamplingSettings(
-        steps=steps, guidance_scale=guidance, guidance_rescale=guidance_rescale, eta=eta, motion_score=motion_score
-    )
+    asked: dict[str, object] = {"steps": steps, "guidance_rescale": guidance_rescale, "eta": eta}
+    asked |= {"motion_score": motion_score} | ({} if guidance is None else {"guidance_scale": guidance})
     if world:
         if image or text or motion_mask:
             raise typer.BadParameter("--world brings its own images and texts; leave IMAGE, TEXT and --motion-mask out")
-        run_world(model, out, images, texts, sampling, seed)
+        run_world(model, out, images, texts, asked, seed)
         return
     if image is None or text is None:
         raise typer.BadParameter("IMAGE and TEXT are needed (or --world)")
-    run_one(image, text, model, out, sampling, motion_mask, seed)
+    run_one(image, text, model, out, asked, motion_mask, seed)
 
 
 @app.command()

@@ -76,11 +76,12 @@ def open_animator(model: str, options: Options | None = None) -> Animator:
 
 def _open_checkpoint(folder: Path, options: Options) -> Animator:
     from motionfocal.generation.animators.checkpoint import CheckpointAnimator, model_folder
-    from motionfocal.generation.sampler import SamplingSettings
+    from motionfocal.generation.sampler import SamplingSettings, sampling_of
+    from motionfocal.models.build import load_card
 
     options.only("a model of ours, which has its size and rate from training", "steps", "guidance")
-    sampling = _validated(SamplingSettings, {**_sampling(options), **options.more})
-    return CheckpointAnimator.open(model_folder(folder), sampling)
+    asked = sampling_of(load_card(model_folder(folder)), {**_sampling(options), **options.more})
+    return CheckpointAnimator.open(model_folder(folder), _validated(SamplingSettings, asked))
 
 
 def _open_folder(folder: Path, options: Options) -> Animator:

@@ -1,6 +1,6 @@
 """Sampling: from a first frame and a text to a clip, with classifier-free guidance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from motionfocal.errors import ConfigError, ShapeError
-from motionfocal.models.build import LoadedModel
+from motionfocal.models.build import LoadedModel, ModelCard
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, Condition, Tensors, VideoModel
 from motionfocal.settings import Settings
 
@@ -30,6 +30,12 @@ class SamplingSettings(Settings):
     motion_score: float | None = Field(
         None, ge=0, description="How much should move, mean pixels a frame; for models that take a motion score."
     )
+
+
+def sampling_of(card: ModelCard, asked: Mapping[str, object]) -> dict[str, object]:
+    """The values of ``SamplingSettings`` for a model: what is asked for, and for the rest what is usual for it."""
+    usual = {} if card.guidance_scale is None else {"guidance_scale": card.guidance_scale}
+    return usual | dict(asked)
 
 
 @torch.no_grad()

@@ -26,6 +26,9 @@ class ModelCard(Settings):
     model: ModelSettings
     shape: ClipShape
     lora: LoraSettings | None = Field(None, description="The adapters that were trained; None: all of the network.")
+    guidance_scale: float | None = Field(
+        None, ge=1, description="Guidance of its validation, with which it animates unless another is asked for."
+    )
     seed: int = Field(
         0, ge=0, description="Drew what no checkpoint holds, so that adapters lie on the same base again."
     )

@@ -63,7 +63,12 @@ class Trainer:
                 "the processes see different clips, and each would train on its own: share their folder"
             )
         self.card = ModelCard(
-            name=config.name, model=config.model, shape=source.shape, lora=config.lora, seed=config.seed
+            name=config.name,
+            model=config.model,
+            shape=source.shape,
+            lora=config.lora,
+            guidance_scale=config.validation.guidance_scale if config.validation else None,
+            seed=config.seed,
         )
         self.model = trainable_model(config, source.shapes)
         # Training from a cache asks no frozen part: they come to the process's device for sampling alone.
