@@ -212,7 +212,7 @@ def test_an_origin_is_whole_or_the_one_before(tmp_path, monkeypatch):
     save_origin(tmp_path, before)
     with monkeypatch.context() as disk:
         disk.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(MediaError, match="No space left"):
             save_origin(tmp_path, before.model_copy(update={"seed": 1}))
     assert load_origin(tmp_path) == before
 
