@@ -639,7 +639,7 @@ def test_texts_that_are_not_read_to_their_end_are_told(tmp_path, monkeypatch):
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config))
     with console.capture() as said:
-        train_command(str(path), tmp_path / "run", [], show=False)
+        train_command(str(path), tmp_path / "run", [])
     assert "1 text is longer than 16 words" in said.get()
     table.write_text(table.read_text().replace(" p\n", "\n"))
     assert open_data(config).notes == []
