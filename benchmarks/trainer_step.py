@@ -63,6 +63,7 @@ class OneBatch:
     """A source that gives the same batch at every step."""
 
     batch: EncodedBatch
+    fingerprint: str = "one batch"
 
     @property
     def shapes(self) -> tuple[ClipShape, ...]:

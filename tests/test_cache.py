@@ -291,7 +291,7 @@ def test_what_one_shard_could_not_read_another_may_have(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", [{"id": "a", "n": 0}, {"id": "a", "n": 0, "rejected": "x"}, {"rejected": "x", "keys": {"latents": "y"}}]
+    "row", [{"id": "a", "n": 0}, {"id": "a", "n": 0, "rejected": 5}, {"rejected": "x", "keys": {"latents": "y"}}]
 )
 def test_a_row_that_lacks_what_is_read_of_it_is_damaged(folder, row):
     made = prepared(folder)
@@ -299,6 +299,13 @@ def test_a_row_that_lacks_what_is_read_of_it_is_damaged(folder, row):
     for use in (lambda: CacheSource(made, 0), lambda: prepare(made, CountingEncoder())):
         with pytest.raises(DamagedFileError, match=r"clips.jsonl, line 4: not a row of a cache"):
             use()
+
+
+def test_a_failure_of_before_keys_were_written_down_is_tried_again(folder):
+    made = prepared(folder)
+    append_jsonl(made.folder.root / "clips.jsonl", {"id": "9", "n": 0, "latents": "ab", "rejected": "no decoder"})
+    assert len(CacheSource(made, 0)) == 3
+    assert not prepare(made, CountingEncoder()).rejected
 
 
 def test_training_needs_the_data_set_only_to_know_what_belongs_to_it(folder, monkeypatch):

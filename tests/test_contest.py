@@ -195,6 +195,7 @@ def test_the_commands_repeat_how_the_clips_were_sampled(galleries, tmp_path):
     assert parsed.params["model"] == Path("it's ours")
     assert commands[4][2:] == ["it's ours/gallery", "ice/gallery", "--out", "out it's"]
     assert "--steps" not in commands[3], "what is the default is not said"
+    assert commands[3][commands[3].index("--guidance") + 1] == "7.5", "whose default is the model's"
 
 
 def test_an_origin_that_is_damaged_is_named(tmp_path):

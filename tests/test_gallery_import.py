@@ -24,10 +24,11 @@ from motionfocal.generation.checking import check_gallery, compare
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, read_rows
 from motionfocal.generation.importing import import_videos, match_videos
 from motionfocal.generation.normalizing import NormalForm, normalize
-from motionfocal.generation.origin import Origin, load_origin, save_origin
+from motionfocal.generation.origin import Origin, has_origin, load_origin, save_origin
 from motionfocal.generation.sampler import SamplingSettings
 from motionfocal.jsonl import read_jsonl, rewrite_jsonl
 from motionfocal.video import probe, read_clip, resize_and_crop, write_clip, write_image
+from motionfocal.worlds import SpritesSettings
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
 from .clips import files_of, moving
@@ -488,10 +489,13 @@ def test_the_verbs(tmp_path, videos):
 
 def test_a_normalised_gallery_of_a_world_is_one_of_that_world(bench, videos, tmp_path):
     made = gallery_of(bench, videos, tmp_path / "run" / "g").folder
-    world = SpritesBenchmark(images=1, texts=2)
+    world = SpritesBenchmark(images=1, texts=2, world=SpritesSettings(frames=4))
     save_origin(made, Origin(benchmark=world, sampling=SamplingSettings(), seed=3, run=Path("..")))
     out = tmp_path / "far" / "away" / "n"
     assert run("normalize", made, "-o", out, "--size", "16x16", "--frames", "4")[0] == 0
+    for form in (["--size", "16x32", "--frames", "4"], ["--size", "16x16", "--frames", "3"]):
+        assert run("normalize", made, "-o", tmp_path / "unjudged", *form)[0] == 0
+        assert not has_origin(tmp_path / "unjudged"), "the oracle cannot judge these"
     origin = load_origin(out)
     assert (origin.benchmark, origin.seed) == (world, 3)
     assert (out / origin.run).resolve() == (tmp_path / "run").resolve()

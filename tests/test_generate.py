@@ -375,13 +375,21 @@ def test_a_bad_item_is_listed_and_the_rest_is_kept(root, folder, tmp_path, capsy
 
 
 def test_a_run_that_is_stopped_remembers_its_benchmark(root, folder, tmp_path, monkeypatch):
-    def stopped(*arguments, **more):
+    """From the moment at which the gallery was accepted; a refused one remembers nothing new."""
+
+    def stopped(*arguments, progress, **more):
+        progress(0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("motionfocal.cli.generate.generate", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run(str(root / "run"), str(folder), tmp_path / "out", Options(steps=2, guidance=2))
-    assert benchmark_of([Gallery(tmp_path / "out", [])]).name == load_benchmark(folder).name
+    def refused(*arguments, **more):
+        raise GalleryError("it holds clips of another shard")
+
+    for out, ends in (("stopped", stopped), ("refused", refused)):
+        monkeypatch.setattr("motionfocal.cli.generate.generate", ends)
+        with pytest.raises((KeyboardInterrupt, GalleryError)):
+            run(str(root / "run"), str(folder), tmp_path / out, Options(steps=2, guidance=2))
+    assert benchmark_of([Gallery(tmp_path / "stopped", [])]).name == load_benchmark(folder).name
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_part_is_made_and_then_the_rest(root, folder, tmp_path):

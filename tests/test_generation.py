@@ -83,10 +83,16 @@ def test_defaults_are_the_papers():
 
 
 def test_a_model_is_sampled_with_the_guidance_of_its_validation_unless_another_is_asked_for(loaded):
-    assert sampling_of(loaded.card, {"steps": 3}) == {"steps": 3}
+    assert sampling_of(loaded.card, {"steps": 3}) == SamplingSettings(steps=3)
     card = loaded.card.model_copy(update={"guidance_scale": 3.0})
-    assert sampling_of(card, {"steps": 3}) == {"steps": 3, "guidance_scale": 3.0}
-    assert sampling_of(card, {"guidance_scale": 5.0}) == {"guidance_scale": 5.0}
+    assert sampling_of(card, {"steps": 3}) == SamplingSettings(steps=3, guidance_scale=3.0)
+    assert sampling_of(card, {"guidance_scale": 5.0}) == SamplingSettings(guidance_scale=5.0)
+
+
+@pytest.mark.parametrize("asked", [{"guidance_scale": float("inf")}, {"motion_score": float("nan")}, {"stepps": 3}])
+def test_sampling_that_cannot_be_is_refused_in_one_line(loaded, asked):
+    with pytest.raises(ConfigError, match=rf"{next(iter(asked))}: .*; settings are steps, guidance_scale"):
+        sampling_of(loaded.card, asked)
 
 
 def test_a_motion_score_reaches_the_clip(loaded):

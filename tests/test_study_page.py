@@ -600,6 +600,16 @@ def test_who_waits_is_led_on_by_itself(visit, desk):
     assert not page.troubles
 
 
+def test_who_waits_goes_on_waiting_while_nobody_answers(visit):
+    page = visit("/show/waiting-briefly")
+    page.route("**/health", lambda route: route.abort())
+    page.wait_for_timeout(2500)
+    assert page.inner_text("h1") == "Please wait"
+    page.unroute("**/health")
+    with page.expect_navigation():
+        pass
+
+
 def test_the_end_gives_the_code_and_the_way_back(visit):
     page = visit("/show/done")
     assert page.inner_text(".code") == "C1A2B3"

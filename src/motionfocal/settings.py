@@ -2,8 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from motionfocal.errors import ConfigError
 
 
 class Settings(BaseModel):
@@ -18,6 +21,20 @@ class Settings(BaseModel):
     def fingerprint(self) -> str:
         """A short hash of the resolved values: equal settings, equal fingerprint, on any machine."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def validated(kind: type[S], values: Mapping[str, object]) -> S:
+    """Settings of these values. Raises ConfigError, one line that names what is wrong and what settings there are."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(kind.model_fields)
+        raise ConfigError(f"{key}: {first['msg']} (got {first['input']!r}); settings are {known}") from error
 
 
 def dotted(values: object, prefix: str = "") -> dict[str, object]:

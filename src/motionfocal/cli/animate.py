@@ -9,7 +9,7 @@ import numpy as np
 from motionfocal.cli.console import console, list_notes, progress_bar
 from motionfocal.errors import CheckpointError
 from motionfocal.generation.animators.checkpoint import model_folder
-from motionfocal.generation.sampler import SamplingSettings, sample, sampling_of
+from motionfocal.generation.sampler import sample, sampling_of
 from motionfocal.generation.world import animate_world, upscale_of
 from motionfocal.models.build import best_device, load_card, load_model
 from motionfocal.training.config import load_config
@@ -22,7 +22,7 @@ def run_one(
 ) -> None:
     """Animate one image; ``asked`` are values of ``SamplingSettings``."""
     loaded = load_model(model_folder(model), best_device())
-    sampling = SamplingSettings.model_validate(sampling_of(loaded.card, asked))
+    sampling = sampling_of(loaded.card, asked)
     list_notes(loaded.card.model.notes_on([text]))
     shape = loaded.card.shape
     size = (shape.height, shape.width)
@@ -43,7 +43,7 @@ def run_world(model: Path, out: Path | None, images: int, texts: int, asked: Map
         raise CheckpointError(f"{model}: not a run folder; --world needs the run, to know its world")
     benchmark = benchmark_of(load_config(model / "config.yaml"), images, texts)
     folder = out or model / "gallery"
-    sampling = SamplingSettings.model_validate(sampling_of(load_card(model_folder(model)), asked))
+    sampling = sampling_of(load_card(model_folder(model)), asked)
     with progress_bar() as progress:
         task = progress.add_task("animating", total=images * texts, note="")
         animate_world(model, folder, benchmark, sampling, seed, partial(progress.advance, task))

@@ -59,7 +59,7 @@ def run_normalize(gallery: Path, out: Path, size: str, frames: int, fps: float, 
     with progress_bar() as progress:
         task = progress.add_task(f"normalize {source.model}", total=len(source.rows()), note="")
         result = normalize(source, out, form, progress=lambda: progress.advance(task))
-    remember_alike(out, gallery)
+    remember_alike(out, gallery, form)
     there = result.clips - result.added
     console.print(f"{result.clips} clips of {source.model} in {out}: {result.added} written, {there} there before")
     faster = [speed for speed in result.speeds.values() if abs(speed - 1) > 0.01]

@@ -1,7 +1,7 @@
 """``motionfocal generate``: any model on any benchmark, into a gallery."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 from motionfocal.benchmarks import load_benchmark, narrowed
@@ -37,10 +37,16 @@ def run(
     items = narrowed(whole, ids=ids, scenarios=scenarios, tags=tags).items[:limit]
     if not getattr(animator, "takes_text", True):
         console.print(f"{animator.name} takes no text: items of one picture differ by their noise alone")
-    remember_benchmark(out, benchmark)
+    remember = cache(lambda: remember_benchmark(out, benchmark))
     with progress_bar() as progress:
         mine = sum(part.holds(item.id) for item in items)
         task = progress.add_task(f"animating {whole.name}", total=mine, note="")
+
+        def advance(done: int) -> None:
+            """Told first when the folder has been accepted, before the first clip."""
+            remember()
+            progress.advance(task, done)
+
         made = generate(
             animator,
             items,
@@ -50,7 +56,7 @@ def run(
             shard=part,
             known=[item.id for item in whole.items],
             engine=engine,
-            progress=partial(progress.advance, task),
+            progress=advance,
         )
     console.print(f"{len(made.gallery.rows())} clips in {out}", highlight=False, soft_wrap=True)
     if made.failed:

@@ -53,7 +53,8 @@ def run(
             planned = plan(spec, model().blank, shard=part, progress=bars)
         else:
             report = prepare(spec, model, shard=part, engine=engine, progress=bars)
-    list_notes(resolved.model.notes_on(caption.text for caption in spec.captions(part)))
+    if resolved.model.words is not None:
+        list_notes(resolved.model.notes_on(caption.text for caption in spec.captions(part)))
     if dry_run:
         show_plan(planned)
         if planned.buckets:

@@ -183,7 +183,8 @@ def take_stock(spec: CacheSpec, captions: Sequence[Caption], files: Mapping[Stam
         for size in data.sampling.sizes:
             spec.latent.grid(length, *size)
     folder = spec.folder
-    failed = {Keys(**cast("Any", row["keys"])): str(row["rejected"]) for row in folder.clips() if "rejected" in row}
+    rejected = (row for row in folder.clips() if "rejected" in row and "keys" in row)
+    failed = {Keys(**cast("Any", row["keys"])): str(row["rejected"]) for row in rejected}
     stock = Stock(spec, [], [], [], failed, {kind: folder.keys(kind) for kind in KINDS})
     for caption in captions:
         try:

@@ -70,7 +70,7 @@ class _Made(BaseModel):
 
 
 class _Failed(BaseModel):
-    keys: _Keys
+    keys: _Keys | None = None  # which rows of before they were written down do not have
     rejected: str
 
 

@@ -15,6 +15,7 @@ from motionfocal.experiments.plan import RunPlan
 from motionfocal.experiments.result import Asked, Machine, RunResult, load_result, save_result
 from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import best_device, load_model, trained_weights
+from motionfocal.training.checkpoint import alone_in
 from motionfocal.training.config import TrainingConfig
 from motionfocal.training.loop import Callback, Trainer
 from motionfocal.training.records import METRICS, VALIDATION, RunRecords
@@ -34,11 +35,14 @@ def carry_out(run: RunPlan, out: Path, callbacks: Sequence[Callback] = ()) -> Ru
     if (found := load_result(out, run)) is not None:
         return found
     folder, config = run_folder(out, run), training_config(run)
-    run_training(config, open_data(config), folder, [_Curve(run), *callbacks])
-    result = _judged(run, folder)
-    save_result(out, result)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return result
+    with alone_in(folder / "result"):  # of a command that was killed, the run may still be at the judging
+        if (found := load_result(out, run)) is not None:
+            return found
+        run_training(config, open_data(config), folder, [_Curve(run), *callbacks])
+        result = _judged(run, folder)
+        save_result(out, result)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return result
 
 
 def training_config(run: RunPlan) -> TrainingConfig:

@@ -8,6 +8,7 @@ from pathlib import Path
 from motionfocal.benchmarks import Benchmark, load_benchmark
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
+from motionfocal.generation.normalizing import NormalForm
 from motionfocal.generation.origin import has_origin, load_origin, save_origin
 from motionfocal.generation.world import world_items
 from motionfocal.reading import read_json
@@ -22,18 +23,23 @@ def remember_benchmark(gallery: Path, source: str) -> None:
     replace_text(gallery / _FILE, json.dumps({"benchmark": kept}) + "\n")
 
 
-def remember_alike(gallery: Path, other: Path) -> None:
-    """Let a gallery remember what another one does: its benchmark, and the world and run that it came from.
+def remember_alike(gallery: Path, other: Path, form: NormalForm) -> None:
+    """Let a gallery remember what the one does whose clips it has in a form: its benchmark, or its world and run.
+
+    A world is remembered where its oracle can judge the form: square clips, of the world's length, from end to end.
 
     Raises:
         GalleryError: what the other remembers cannot be read.
     """
-    if has_origin(other):
-        origin = load_origin(other)
+    if has_origin(other) and _is_judged(form, (origin := load_origin(other)).benchmark.world.frames):
         run = origin.run and Path(os.path.relpath(other / origin.run, gallery))
         save_origin(gallery, origin.model_copy(update={"run": run}))
     if (source := _remembered(other)) is not None:
         remember_benchmark(gallery, source)
+
+
+def _is_judged(form: NormalForm, frames: int) -> bool:
+    return form.height == form.width and form.frames == frames and form.time == "whole"
 
 
 def benchmark_of(galleries: Sequence[Gallery], source: str | None = None) -> Benchmark:

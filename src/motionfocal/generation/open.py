@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from motionfocal.errors import ConfigError, UnavailableError
 from motionfocal.generation.animator import Animator
 from motionfocal.generation.baselines import BASELINES, Baseline
-from motionfocal.settings import Settings
+from motionfocal.settings import validated
 
 if TYPE_CHECKING:
     from motionfocal.generation.animators.videocrafter import Shipped
-
-S = TypeVar("S", bound=Settings)
 
 _I2VGEN_WEIGHTS = "ali-vilab/i2vgen-xl"
 
@@ -76,12 +72,12 @@ def open_animator(model: str, options: Options | None = None) -> Animator:
 
 def _open_checkpoint(folder: Path, options: Options) -> Animator:
     from motionfocal.generation.animators.checkpoint import CheckpointAnimator, model_folder
-    from motionfocal.generation.sampler import SamplingSettings, sampling_of
+    from motionfocal.generation.sampler import sampling_of
     from motionfocal.models.build import load_card
 
     options.only("a model of ours, which has its size and rate from training", "steps", "guidance")
-    asked = sampling_of(load_card(model_folder(folder)), {**_sampling(options), **options.more})
-    return CheckpointAnimator.open(model_folder(folder), _validated(SamplingSettings, asked))
+    sampling = sampling_of(load_card(model_folder(folder)), {**_sampling(options), **options.more})
+    return CheckpointAnimator.open(model_folder(folder), sampling)
 
 
 def _open_folder(folder: Path, options: Options) -> Animator:
@@ -107,7 +103,7 @@ def _open_pipeline(weights: str, options: Options, name: str | None) -> Animator
     own = {key: value for key, value in options.more.items() if key in ("dtype", "offload")}
     call = {key: value for key, value in options.more.items() if key not in own}
     settings = {key: getattr(options, key) for key in said} | own | {"call": call}
-    return PipelineAnimator(weights, _validated(PipelineOptions, settings), name=name)
+    return PipelineAnimator(weights, validated(PipelineOptions, settings), name=name)
 
 
 def _open_converted(weights: str, kind: str, options: Options) -> Animator:
@@ -127,7 +123,7 @@ def _changed(shipped: "Shipped", options: Options) -> "Shipped":
         "fit": fit,
         "sampling": {**shipped.sampling.model_dump(), **_sampling(options), **more},
     }
-    return _validated(type(shipped), values)
+    return validated(type(shipped), values)
 
 
 def _open_baseline(found: Baseline, options: Options) -> Animator:
@@ -173,14 +169,3 @@ def _open_external(found: Baseline, options: Options) -> Animator:
 def _sampling(options: Options) -> dict[str, object]:
     said = {"steps": options.steps, "guidance_scale": options.guidance}
     return {key: value for key, value in said.items() if value is not None}
-
-
-def _validated(kind: type[S], values: Mapping[str, object]) -> S:
-    """Settings of these values, or one line that names what is wrong and what there is."""
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(kind.model_fields)
-        raise ConfigError(f"{key}: {first['msg']} (got {first['input']!r}); settings are {known}") from error

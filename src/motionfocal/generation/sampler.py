@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from motionfocal.errors import ConfigError, ShapeError
 from motionfocal.models.build import LoadedModel, ModelCard
 from motionfocal.models.protocol import MOTION_MASK, MOTION_SCORE, Condition, Tensors, VideoModel
-from motionfocal.settings import Settings
+from motionfocal.settings import Settings, validated
 
 
 class SamplingSettings(Settings):
@@ -32,10 +32,14 @@ class SamplingSettings(Settings):
     )
 
 
-def sampling_of(card: ModelCard, asked: Mapping[str, object]) -> dict[str, object]:
-    """The values of ``SamplingSettings`` for a model: what is asked for, and for the rest what is usual for it."""
+def sampling_of(card: ModelCard, asked: Mapping[str, object]) -> SamplingSettings:
+    """How a model's clips are sampled: as is asked for, and for the rest as is usual for it.
+
+    Raises:
+        ConfigError: there is no such setting, or its value is out of range.
+    """
     usual = {} if card.guidance_scale is None else {"guidance_scale": card.guidance_scale}
-    return usual | dict(asked)
+    return validated(SamplingSettings, usual | dict(asked))
 
 
 @torch.no_grad()

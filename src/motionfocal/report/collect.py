@@ -227,10 +227,10 @@ def _commands(entrants: tuple[Entrant, Entrant], folder: Path) -> tuple[str, ...
 
 
 def _said(origin: Origin) -> list[str]:
-    """The questions, the seed, and all of sampling that is not the default, as options."""
-    usual = SamplingSettings().model_dump()
+    """The questions, the seed, the guidance, whose default is the model's, and what else of sampling is not usual."""
+    usual = SamplingSettings().model_dump(exclude={"guidance_scale"})
     said: dict[str, object] = {"--images": origin.benchmark.images, "--texts": origin.benchmark.texts}
-    said |= {_SAMPLING[key]: value for key, value in origin.sampling.model_dump().items() if value != usual[key]}
+    said |= {_SAMPLING[key]: value for key, value in origin.sampling.model_dump().items() if value != usual.get(key)}
     return [str(word) for option in (said | {"--seed": origin.seed}).items() for word in option]
 
 

@@ -71,6 +71,9 @@ class Trainer:
             seed=config.seed,
         )
         self.model = trainable_model(config, source.shapes)
+        if config.validation:  # steps that cannot be sampled are refused now, and not at the first validation
+            cells = self.model.spec.grid(source.shape.frames, source.shape.height, source.shape.width)
+            self.model.schedule.sampler(config.validation.steps, math.prod(cells))
         # Training from a cache asks no frozen part: they come to the process's device for sampling alone.
         self.model.device = torch.device("cpu") if isinstance(source, CacheSource) else self.processes.device
         distribute(self.model, self.processes, torch.bfloat16 if config.precision == "bf16" else torch.float32)

@@ -71,4 +71,6 @@ def replace_text(path: Path, text: str) -> None:
         try:
             partial.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise MediaError(f"{path}: cannot be written ({error.strerror or error}); see that the disk has room") from error
+            raise MediaError(
+                f"{path}: cannot be written ({error.strerror or error}); see that the disk has room"
+            ) from error

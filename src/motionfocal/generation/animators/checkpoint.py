@@ -71,7 +71,9 @@ class CheckpointAnimator:
     @cached_property
     def settings(self) -> Mapping[str, object]:
         """See ``Animator``. Where the base lies is left out; what it holds is not."""
-        card = self.card.model_dump(mode="json", exclude={"name"})
+        card = self.card.model_dump(mode="json", exclude={"name", "guidance_scale"})
+        if not card["seed"]:  # as in cards of before it was written down
+            del card["seed"]
         base = card["model"].pop("weights", None)
         card["model"].pop("image_encoder", None)
         return {

@@ -37,7 +37,9 @@ def view_of(context: Context, session: Session, rater: RaterRecord, base: str) -
     task = next_task(session, study, rater, context.clock())
     if task is not None:
         return _task(study, session, rater, task, base)
-    return _done(context, session, rater, base) if has_ended(rater) else WaitingView(design.texts, base)
+    if has_ended(rater):
+        return _done(context, session, rater, base)
+    return WaitingView(design.texts, base, paid=rater.source in ("prolific", "mturk"))
 
 
 def example_views(study: Study) -> tuple[ExampleView, ...]:

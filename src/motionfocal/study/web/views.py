@@ -65,10 +65,14 @@ class TaskView:
 
 @dataclass(frozen=True)
 class WaitingView:
-    """All comparisons are with others; one may come free. The page asks again every ``seconds``."""
+    """All comparisons are with others; one may come free. The page asks again every ``seconds``.
+
+    ``paid`` raters are to stay: what a crowd's site pays for comes at the end.
+    """
 
     texts: Texts
     base: str
+    paid: bool = False
     seconds: int = 60
 
 

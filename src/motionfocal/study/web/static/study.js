@@ -214,6 +214,13 @@ function work(main) {
   if (earlier) send(earlier.body);
 }
 
+// Looks again when somebody answers, since the browser's own error page would not.
+function wait(main) {
+  const look = () => fetch("/health", { cache: "no-store" }).then((answer) => answer.ok && location.reload(), () => {});
+  setInterval(look, 1000 * main.dataset.seconds);
+}
+
 if (find("#task")) work(find("#task"));
+if (find("#waiting")) wait(find("#waiting"));
 if (find(".example")) playExamples();
 find("#handover")?.submit();
