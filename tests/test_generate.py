@@ -17,7 +17,7 @@ from motionfocal.benchmarks import BenchmarkItem, load_benchmark
 from motionfocal.cli import baselines as baselines_verb
 from motionfocal.cli.generate import parse_settings, run
 from motionfocal.cli.options import parse_size
-from motionfocal.errors import CheckpointError, ConfigError, MotionFocalError, UnavailableError
+from motionfocal.errors import CheckpointError, ConfigError, GalleryError, MotionFocalError, UnavailableError
 from motionfocal.generation.animator import Failed
 from motionfocal.generation.animators.videocrafter import SHIPPED, stretched
 from motionfocal.generation.asked import benchmark_of
