@@ -126,7 +126,7 @@ def test_a_run_goes_through_the_verbs(wan_base, tmp_path, capsys):
         "model.family=wan", f"model.weights={wan_base}", "model.dtype=float32",
     ]  # fmt: skip
     (tmp_path / "empty.yaml").write_text("")
-    train_verb(str(tmp_path / "empty.yaml"), tmp_path / "run", settings, show=False)
+    train_verb(str(tmp_path / "empty.yaml"), tmp_path / "run", settings)
     capsys.readouterr()
     export_verb(tmp_path / "run", tmp_path / "out")
     said = capsys.readouterr().out

@@ -413,7 +413,8 @@ def test_a_program_that_hangs_is_ended(tmp_path, pictures, monkeypatch):
 def test_the_program_and_its_children_end_with_a_signal_to_us(number, tmp_path, pictures):
     checkout = make_checkout("cond-leak", tmp_path / "checkout")
     code = (
-        "import sys; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
+        f"signal.signal({int(number)}, signal.SIG_DFL)  # under nohup, or in CI, it may be ignored\n"
         "from motionfocal.benchmarks import BenchmarkItem\n"
         "from motionfocal.generation.external import open_external\n"
         "checkout, picture = map(Path, sys.argv[1:])\n"

@@ -51,7 +51,7 @@ def estimate_flow(
 def require_pairs(frames: Frames) -> None:
     """Raise ShapeError unless ``frames`` is uint8 RGB [T>=2,H,W,3]: motion is between frames."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
-        raise ShapeError(f"motion needs uint8 RGB frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
+        raise ShapeError(f"motion needs uint8 frames [T>=2,H,W,3], got {frames.dtype} {list(frames.shape)}")
 
 
 def register_estimator(name: str, factory: Callable[[], FlowEstimator]) -> None:
