@@ -11,13 +11,14 @@ earlier figures, and is named at the end.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from figures import ASKED
+
+from motionfocal.experiments.machine import processor
 
 HERE = Path(__file__).parent
 KEPT = HERE / "figures.json"
@@ -40,9 +41,7 @@ MARKS = ("<!-- figures: python benchmarks/run.py -->\n", "<!-- end of figures --
 
 def machine() -> str:
     """Processor and cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 def measured(name: str) -> list[dict[str, str]]:

@@ -18,9 +18,10 @@ from statsmodels.stats.multitest import multipletests
 from motionfocal.errors import ConfigError
 from motionfocal.experiments.analysis import analyze_experiment, first_reached, load_results
 from motionfocal.experiments.figures import contrasts_figure, curves_figure, noise_figure
+from motionfocal.experiments.machine import Machine
 from motionfocal.experiments.plan import ExperimentPlan
 from motionfocal.experiments.report import settings_table, write_experiment_report
-from motionfocal.experiments.result import Asked, Machine, NoiseBin, RunResult, load_result, result_path, save_result
+from motionfocal.experiments.result import Asked, NoiseBin, RunResult, load_result, result_path, save_result
 from motionfocal.experiments.tables import arms_table, catch_up_table, contrasts_table, curve_table, markdown
 from motionfocal.report.page import MINUS
 from motionfocal.report.study_page import NOTHING

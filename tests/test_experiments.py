@@ -17,10 +17,11 @@ from motionfocal.cli.app import app
 from motionfocal.errors import ConfigError
 from motionfocal.experiments import measure
 from motionfocal.experiments.logged import LOG, ending
+from motionfocal.experiments.machine import this_machine
 from motionfocal.experiments.plan import ExperimentPlan, load_plan
 from motionfocal.experiments.pool import Pending, run_side_by_side
 from motionfocal.experiments.result import load_result, result_path, save_result
-from motionfocal.experiments.work import carry_out, run_folder, this_machine, training_config
+from motionfocal.experiments.work import carry_out, run_folder, training_config
 from motionfocal.generation.sampler import sample
 from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import LoadedModel, ModelCard, build_model

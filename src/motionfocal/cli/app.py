@@ -212,8 +212,10 @@ def animate(
     """
     from motionfocal.cli.animate import run_one, run_world
 
-    asked: dict[str, object] = {"steps": steps, "guidance_rescale": guidance_rescale, "eta": eta}
-    asked |= {"motion_score": motion_score} | ({} if guidance is None else {"guidance_scale": guidance})
+    asked = {
+        "steps": steps, "guidance_scale": guidance, "guidance_rescale": guidance_rescale, "eta": eta,
+        "motion_score": motion_score,
+    }  # fmt: skip
     if world:
         if image or text or motion_mask:
             raise typer.BadParameter("--world brings its own images and texts; leave IMAGE, TEXT and --motion-mask out")

@@ -294,10 +294,13 @@ def _contrast_row(contrast: Contrast, ours: _Seen, theirs: _Seen, results: Resul
         reasons=_reason_shares(ours, theirs, seeds, wins),
         paper=contrast.paper,
         extra_seconds=extra,
-        seconds_per_point=extra / (100 * difference.estimate)
-        if extra and min(extra, difference.estimate) > 0
-        else None,
+        seconds_per_point=_a_point(extra, difference.estimate),
     )
+
+
+def _a_point(seconds: float | None, gain: float) -> float | None:
+    """Seconds for each point of per cent gained, where ours takes longer and gains."""
+    return seconds / (100 * gain) if seconds is not None and seconds > 0 and gain > 0 else None
 
 
 def _extra_seconds(pairs: Sequence[tuple[RunResult, RunResult]]) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError
 
 from motionfocal.errors import ConfigError
+from motionfocal.experiments.machine import Machine
 from motionfocal.experiments.plan import RunPlan
 from motionfocal.reading import read_text
 from motionfocal.settings import Settings
@@ -53,14 +54,6 @@ class NoiseBin(Settings):
     level: float = Field(description="Share of noise in the latents, in [0, 1].")
     moving: float = Field(description="Mean squared error over the cells that truly move.")
     overall: float = Field(description="Mean squared error over all cells.")
-
-
-class Machine(Settings):
-    """What a run was made by: times are compared only where all of it is the same."""
-
-    processor: str = Field(description="The GPU where the run trained on one, else the CPU.")
-    torch: str = Field(description="Version of PyTorch.")
-    motionfocal: str = Field(description="Version of this package.")
 
 
 class RunResult(Settings):

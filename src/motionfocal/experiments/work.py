@@ -1,20 +1,18 @@
 """One run of an experiment: train, ask, write the result. Killed at any moment, it goes on."""
 
-import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from motionfocal import __version__
+from motionfocal.experiments.machine import this_machine
 from motionfocal.experiments.measure import answers, error_by_noise
 from motionfocal.experiments.plan import RunPlan
-from motionfocal.experiments.result import Asked, Machine, RunResult, load_result, save_result
+from motionfocal.experiments.result import Asked, RunResult, load_result, save_result
 from motionfocal.jsonl import read_jsonl
-from motionfocal.models.build import best_device, load_model, trained_weights
+from motionfocal.models.build import load_model, trained_weights
 from motionfocal.training.checkpoint import alone_in
 from motionfocal.training.config import TrainingConfig
 from motionfocal.training.loop import Callback, Trainer
@@ -32,10 +30,8 @@ def carry_out(run: RunPlan, out: Path, callbacks: Sequence[Callback] = ()) -> Ru
 
     The training's checkpoints are deleted once the result is there; its model and its records stay.
     """
-    if (found := load_result(out, run)) is not None:
-        return found
     folder, config = run_folder(out, run), training_config(run)
-    with alone_in(folder / "result"):  # of a command that was killed, the run may still be at the judging
+    with alone_in(folder, ".result.lock"):  # a run whose command was killed may still be at the judging
         if (found := load_result(out, run)) is not None:
             return found
         run_training(config, open_data(config), folder, [_Curve(run), *callbacks])
@@ -72,21 +68,6 @@ def _judged(run: RunPlan, folder: Path) -> RunResult:
         parameters=sum(weight.numel() for weight in trained_weights(loaded.model.network).values()),
         machine=this_machine(run.config.device),
     )
-
-
-def this_machine(device: Literal["auto", "cpu"]) -> Machine:
-    """What trains here, on the device that a config asks for."""
-    used = best_device(device)
-    processor = torch.cuda.get_device_name(used) if used.type == "cuda" else _cpu()
-    return Machine(processor=processor, torch=torch.__version__, motionfocal=__version__)
-
-
-def _cpu() -> str:
-    """The model where the system names it (Linux), else the kind."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 class _Curve:

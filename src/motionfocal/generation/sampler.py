@@ -33,13 +33,13 @@ class SamplingSettings(Settings):
 
 
 def sampling_of(card: ModelCard, asked: Mapping[str, object]) -> SamplingSettings:
-    """How a model's clips are sampled: as is asked for, and for the rest as is usual for it.
+    """How a model's clips are sampled: as is asked for, and for the rest, or where that is None, as is usual for it.
 
     Raises:
         ConfigError: there is no such setting, or its value is out of range.
     """
     usual = {} if card.guidance_scale is None else {"guidance_scale": card.guidance_scale}
-    return validated(SamplingSettings, usual | dict(asked))
+    return validated(SamplingSettings, usual | {key: value for key, value in asked.items() if value is not None})
 
 
 @torch.no_grad()

@@ -63,8 +63,10 @@ def _decisive(config: TrainingConfig) -> dict[str, object]:
 
 
 @contextmanager
-def alone_in(run: Path) -> Iterator[None]:
+def alone_in(run: Path, lock: str = ".lock") -> Iterator[None]:
     """Have a run folder for this process alone, which ends when the process does, however it ends.
+
+    ``lock`` is a file in the folder; who holds one may take another.
 
     A run whose command was killed may still finish its step, so that this waits a minute before it gives up. Where the
     platform or the file system has no such locks, nothing is held.
@@ -74,7 +76,7 @@ def alone_in(run: Path) -> Iterator[None]:
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-        file = (run / ".lock").open("w")
+        file = (run / lock).open("w")
     except OSError as error:
         raise CheckpointError(f"{run}: cannot be written to ({error}); choose another folder") from error
     with file:

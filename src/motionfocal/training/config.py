@@ -203,8 +203,6 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainingCon
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, or a value is out of range; each is named.
     """
-    if path is not None and not path.is_file():
-        raise ConfigError(f"{path}: no such config file")
     return changed_config(path, [_parsed(override) for override in overrides])
 
 
@@ -229,9 +227,8 @@ def changed_config(path: Path | None, changes: Sequence[Change]) -> TrainingConf
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        found = [(_source(key, changes), key, text) for key, text in _problems(error)]
-        told = [f"{said or path or 'config'}: {f'{key}: ' * bool(key)}{text}" for said, key, text in found]
-        raise ConfigError("; ".join(told)) from error
+        found = [(_source(key, changes) or path or "config", _line(key, text)) for key, text in _problems(error)]
+        raise ConfigError("; ".join(f"{said}: {line}" for said, line in found)) from error
 
 
 def _parsed(override: str) -> Change:
@@ -273,7 +270,11 @@ _TAGS = {"constrained-float", "literal['robust','clip_max','diagonal']", *chain(
 
 def explained(error: ValidationError) -> str:
     """One line a wrong key: its dotted name and what is wrong with it."""
-    return "; ".join(f"{key}: {text}" if key else text for key, text in _problems(error))
+    return "; ".join(_line(key, text) for key, text in _problems(error))
+
+
+def _line(key: str, text: str) -> str:
+    return f"{key}: {text}" if key else text
 
 
 def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
