@@ -193,6 +193,16 @@ def test_named_scales_are_these_many_pixels():
     assert np.array_equal(motion_heatmap(flow * 100, "robust", floor=50.0), motion_heatmap(flow, 2.0))
 
 
+@given(height=st.integers(1, 40), width=st.integers(1, 40), share=st.floats(0, 0.05), seed=st.integers(0, 99))
+@settings(max_examples=100)
+def test_the_robust_scale_is_the_99th_percentile_or_ten_pixels(height, width, share, seed):
+    rng = np.random.default_rng(seed)
+    flow = np.zeros((1, height, width, 2), np.float32)
+    flow[..., 0] = np.where(rng.random((height, width)) < share, rng.uniform(9, 60, (height, width)), 3)
+    pixels = max(np.percentile(flow.repeat(2, axis=0)[..., 0], 99), 10.0)  # a pair has two frames
+    assert np.array_equal(motion_heatmap(flow, "robust"), motion_heatmap(flow, float(pixels)))
+
+
 def test_midpoint_and_steepness_are_the_sigmoids():
     flow = np.zeros((1, 1, 2, 2), np.float32)
     flow[0, 0, 0, 0] = 3.0

@@ -183,7 +183,8 @@ def motion_heatmap(
         raise ConfigError(f'camera must be "raw" or "compensated", got {camera!r}')
     motion = _motion_per_frame(flow, flow if backward is None else backward)
     motion[motion < floor] = 0.0
-    return sigma(motion / _pixels(scale, motion), midpoint=midpoint, steepness=steepness)
+    motion /= _pixels(scale, motion)
+    return sigma(motion, midpoint=midpoint, steepness=steepness)
 
 
 def difference_heatmap(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -220,13 +221,17 @@ def _truth(frames: NDArray[np.uint8], moving: NDArray[np.bool_] | None) -> NDArr
 
 def sigma(x: NDArray[np.float32], *, midpoint: float = 0.05, steepness: float = 100.0) -> NDArray[np.float32]:
     """The paper's polarising curve 1 / (1 + exp(steepness * (midpoint - x))); 0.0067 at rest, by default."""
+    curve = np.subtract(midpoint, x)
+    curve *= steepness
     with np.errstate(over="ignore"):  # far below the midpoint: 1 / inf
-        return 1 / (1 + np.exp(steepness * (midpoint - x)))
+        np.exp(curve, out=curve)
+    curve += 1
+    return np.reciprocal(curve, out=curve)
 
 
 def moving_share(heat: NDArray[np.float32]) -> float:
     """Share of the pixels of a heatmap that are lit: heat > 0.5."""
-    return float((heat > 0.5).mean())
+    return np.count_nonzero(heat > 0.5) / heat.size
 
 
 def _motion_per_frame(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -241,12 +246,18 @@ def _length(flow: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _larger_of_both(to_next: NDArray[np.float32], from_last: NDArray[np.float32]) -> NDArray[np.float32]:
     """[T,H,W] from what each pair of frames has, [T-1,H,W]: the larger of a frame's two pairs."""
-    return np.concatenate([to_next[:1], np.maximum(to_next[1:], from_last[:-1]), from_last[-1:]])
+    larger = np.empty((len(to_next) + 1, *to_next.shape[1:]), np.float32)
+    larger[0], larger[-1] = to_next[0], from_last[-1]
+    np.maximum(to_next[1:], from_last[:-1], out=larger[1:-1])
+    return larger
 
 
 def _pixels(scale: Scale, motion: NDArray[np.float32]) -> float:
     """A scale in pixels; never zero, so that a clip at rest stays at sigma(0)."""
     if scale == "robust":
+        faster = np.count_nonzero(motion > ROBUST_MINIMUM)
+        if faster < (1 - ROBUST_PERCENTILE / 100) * motion.size - 1:  # so is the percentile, and nothing is sorted
+            return ROBUST_MINIMUM
         return max(float(np.percentile(motion, ROBUST_PERCENTILE)), ROBUST_MINIMUM)
     if scale == "clip_max":
         return float(motion.max()) or 1.0

@@ -93,10 +93,11 @@ def _over_time(frames: Tensor, spec: LatentSpec, how: str) -> Tensor:
     """[T,H,W] to [T',H,W]."""
     if how not in ("max", "mean"):
         raise ConfigError(f'time must be "max" or "mean", got {how!r}')
-    alone, rest = frames[: int(spec.causal)], frames[int(spec.causal) :]
-    groups = rest.unflatten(0, (-1, spec.temporal)) if len(rest) else rest[:, None]
-    pooled = torch.cat([alone, groups.amax(1) if how == "max" else groups.mean(1)])
-    return torch.cat([*[pooled[:1]] * spec.lead, pooled])
+    if spec.temporal > 1:
+        alone, rest = frames[: int(spec.causal)], frames[int(spec.causal) :]
+        groups = rest.unflatten(0, (-1, spec.temporal)) if len(rest) else rest[:, None]
+        frames = torch.cat([alone, groups.amax(1) if how == "max" else groups.mean(1)])
+    return torch.cat([frames[:1].expand(spec.lead, -1, -1), frames]) if spec.lead else frames
 
 
 def _over_space(frames: Tensor, cell: int, how: str) -> Tensor:
