@@ -495,7 +495,7 @@ class TestOverview:
         assert len(both.machines) == len(alone.machines) + 1
         assert repr(replace(both, machines={})) == repr(replace(alone, machines={})), "repr: NaN differs from itself"
         page = watched.client.get("/admin").text
-        assert page.index("metric:another") > page.index("Raters that are no people")
+        assert page.index("metric:another") > page.index("Machine raters")
 
     def test_bad_raters_are_marked(self, watched):
         marked = {row.name: row.odd for row in watched.overview().raters}

@@ -1,4 +1,4 @@
-"""Raters that are no people: both orders of every pair, on the clips of a study, apart from what people said."""
+"""Machine raters: both orders of every pair, on the clips of a study, apart from what people said."""
 
 import base64
 import json

@@ -144,7 +144,7 @@ def test_machines_stand_apart_with_their_flips_and_beside_people():
     page = page_of([*people, *machine])
     assert "Changed with the order 25.0 %" in page.text and "2 abstentions" in page.text
     assert "Beside people" in page.text and "metric:motion 6 2" in page.text
-    assert page.text.index("Raters that are no people", 200) < page.text.index("Changed with the order")
+    assert page.text.index("Machine raters", 200) < page.text.index("Changed with the order")
 
 
 def test_only_flips_no_people_and_one_rater_are_pages_too():

@@ -47,7 +47,7 @@ def analyze(
     """All tables of a study, one a question and kind of rater, people first; equal votes give an equal analysis.
 
     ``judgements`` are the votes that count; ``excluded`` names the raters whose votes do not, and why. ``model`` is the
-    one that the others are baselines of; without it, see ``rows.comparison_rows``. Raters that are no people must have
+    one that the others are baselines of; without it, see ``rows.comparison_rows``. Machine raters must have
     judged each pair in both orders: what changed with the order is an abstention.
 
     Raises:

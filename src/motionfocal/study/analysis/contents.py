@@ -133,7 +133,7 @@ class RaterRow:
 class Table:
     """One question, one kind of rater. ``mean_score`` is the mean of the rows' TI2V scores, as the paper reports it.
 
-    ``abstained`` counts answers of raters that are no people which changed with the order of the clips; they are left
+    ``abstained`` counts answers of machine raters which changed with the order of the clips; they are left
     out of all other figures, and ``flips`` is their share.
     """
 

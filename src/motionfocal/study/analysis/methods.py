@@ -118,7 +118,7 @@ def _found(table: Table, *, several: bool) -> Iterator[str]:
 
 
 def _machines(table: Table, against: Sequence[AgreementWithPeople]) -> Iterator[str]:
-    """What was asked of raters that are no people."""
+    """What was asked of machine raters."""
     raters = sorted({row.rater for row in table.raters})
     named = f" ({_listed(raters)})" if raters else ""
     flips = f" ({_percent(table.flips)})" if table.flips else ""

@@ -1,4 +1,4 @@
-"""Raters that are no people: they judge each pair in both orders, and are held against the majority of people."""
+"""Machine raters: they judge each pair in both orders, and are held against the majority of people."""
 
 from collections import defaultdict
 from collections.abc import Sequence

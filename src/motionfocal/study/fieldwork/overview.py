@@ -1,6 +1,6 @@
 """The nouns of a study under way: what its admin page shows.
 
-Shares are in [0, 1], times are seconds since 1970, durations seconds. Raters that are no people stand in ``machines``,
+Shares are in [0, 1], times are seconds since 1970, durations seconds. Machine raters stand in ``machines``,
 with the number of their judgements (both orders), and count nowhere else.
 """
 

@@ -49,7 +49,7 @@ class RaterRecord(Record):
     """Someone who votes. ``key`` is the salted hash of a crowd's worker id, or an invitation's code.
 
     ``name`` is what exports call the rater and tells nothing ("r0007"). ``state`` is a RaterState; ``excluded`` is a
-    reason, or "". Raters that are no people are kept elsewhere (raters.comparisons).
+    reason, or "". Machine raters are kept elsewhere (raters.comparisons).
     """
 
     __tablename__ = "raters"

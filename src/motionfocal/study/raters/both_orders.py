@@ -1,4 +1,4 @@
-"""Raters that are no people judge every pair in both orders: what changes with the sides is a habit, no judgement."""
+"""Machine raters judge every pair in both orders: what changes with the sides is a habit, no judgement."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What raters that are no people judge of a study, and where their judgements are kept: never with those of people."""
+"""What machine raters judge of a study, and where their judgements are kept: never with those of people."""
 
 from pathlib import Path
 from urllib.parse import quote

@@ -12,7 +12,7 @@ from motionfocal.study.plan import Study
 from motionfocal.study.raters.comparisons import machine_judgements
 
 Table = Literal["votes", "left_out", "checks", "machines"]
-"""Votes of people that count, those that do not, checks and training; and the votes of raters that are no people."""
+"""Votes of people that count, those that do not, checks and training; and the votes of machine raters."""
 
 
 def csv_of(session: Session, study: Study, table: Table) -> str:
