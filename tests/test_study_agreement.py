@@ -364,7 +364,7 @@ def test_consistency_refuses_what_is_no_repeat(second: Judgement) -> None:
         consistency([(vote(1, "r", "a"), second)])
 
 
-# --- machine raters --------------------------------------------------------------------------------------
+# --- machine raters -----------------------------------------------------------------------------------------------
 
 
 def both_orders(item: int, first: str | None, second: str | None) -> list[Judgement]:
