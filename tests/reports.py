@@ -58,7 +58,7 @@ def sprites_report(folder: Path, images: int, texts: int, steps: int = 600) -> R
     groups = [_image(case.item) for case in judged]
     followed = [[case.measured[k].followed for case in judged] for k in range(2)]
     row = comparison_table([case.judgement for case in judged], MODELS[0], rng)
-    rates = [followed_rate(verdicts) for verdicts in followed]
+    rates = [followed_rate(verdicts, groups) for verdicts in followed]
     return Report(
         title="Does motion focal loss make a model follow its text?",
         summary=(
@@ -152,7 +152,8 @@ def _motions(judged: list[Judged]) -> list[MotionRow]:
     rows = []
     for motion in sorted({case.item.action.motion for case in judged}):
         cases = [case for case in judged if case.item.action.motion == motion]
-        first, second = (followed_rate([case.measured[k].followed for case in cases]) for k in range(2))
+        images = [_image(case.item) for case in cases]
+        first, second = (followed_rate([case.measured[k].followed for case in cases], images) for k in range(2))
         rows.append(MotionRow(motion, len(cases), (first, second)))
     return rows
 

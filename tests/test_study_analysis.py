@@ -349,7 +349,8 @@ def test_repeats_count_where_they_belong():
 def test_the_methods_paragraph_has_the_facts_and_only_those(paper):
     design = StudyDesign(name="s", galleries=("a", "b"), votes=5)
     bare = methods_paragraph(paper)
-    for fact in ("40 people gave 14,400 votes", "320 items of 88 images", "Wilson", "Holm", "kappa", "AC1", "seed 0"):
+    facts = ("40 people gave 14,400 votes", "320 items of 88 images", "clustered by image", "sign-flip tests", "Holm")
+    for fact in (*facts, "kappa", "AC1", "seed 0"):
         assert fact in bare
     for unknown in ("training", "attention", "tie", "counterbalanced", "left out"):
         assert unknown not in bare

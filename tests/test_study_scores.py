@@ -21,9 +21,9 @@ from motionfocal.study.analysis.reasons import reason_shares, reasons_of
 from motionfocal.study.analysis.rows import comparison_rows
 from motionfocal.study.analysis.scores import (
     item_outcomes,
-    sign_test,
+    score_test,
     ti2v_score,
-    ti2v_score_by_image,
+    ti2v_score_by_item,
     vote_outcomes,
     vote_score,
     vote_score_naive,
@@ -95,7 +95,7 @@ def test_intervals_of_counts_are_statsmodels_wilson(judgements: list[Judgement])
     low, high = proportion_confint(sum(votes), len(votes), method="wilson")
     assert values(vote_score_naive(judgements, "ours")) == pytest.approx((np.mean(votes), low, high), abs=1e-9)
     outcomes = list(item_outcomes(judgements, "ours").values())
-    score = ti2v_score(judgements, "ours")
+    score = ti2v_score_by_item(judgements, "ours")
     assert score.estimate == pytest.approx(np.mean(outcomes))
     if sum(outcomes) == int(sum(outcomes)):
         low, high = proportion_confint(sum(outcomes), len(outcomes), method="wilson")
@@ -160,7 +160,7 @@ def test_a_row_by_hand() -> None:
     assert (row.model, row.baseline) == ("ours", "theirs")
     assert (row.items, row.images, row.raters, row.votes) == (3, 1, 3, 9)
     assert (row.wins, row.losses, row.ties, row.tied_items) == (5, 4, 0, 0)
-    assert row.ti2v_score.estimate == row.ti2v_score_by_image.estimate == pytest.approx(2 / 3)
+    assert row.ti2v_score.estimate == row.ti2v_score_by_item.estimate == pytest.approx(2 / 3)
     assert row.vote_score.estimate == row.vote_score_naive.estimate == pytest.approx(5 / 9)
     assert row.p_value == row.p_holm == 1
     assert list(row.reasons) == list(REASONS)
@@ -182,21 +182,46 @@ def test_ties_count_one_half() -> None:
     assert item_outcomes(judgements, "ours") == {"i000": 0.5, "i001": 1.0, "i002": 0.5}
     assert ti2v_score(judgements, "ours").estimate == pytest.approx(2 / 3)
     assert vote_score(judgements, "ours").estimate == pytest.approx(0.6)
-    assert sign_test(judgements, "ours") == 1
+    assert score_test(judgements, "ours") == 1
 
 
-def test_the_sign_test_by_hand() -> None:
-    """Five won, none lost: 2 / 2^5."""
-    judgements = [vote(item, 0, "ours") for item in range(5)] + [vote(5, 0, None)]
-    assert sign_test(judgements, "ours") == pytest.approx(2 / 32)
-    assert sign_test([vote(0, 0, None)], "ours") == 1
+def test_the_test_by_hand() -> None:
+    """Twenty items won, none lost, on five images: 2 / 2^5. An image of their own each: the sign test's 2 / 2^20."""
+    judgements = [vote(item, 0, "ours") for item in range(20)] + [vote(20, 0, None)]
+    assert score_test(judgements, "ours") == pytest.approx(2 / 2**5)
+    assert score_test([replace(j, image=j.item) for j in judgements], "ours") == pytest.approx(2 / 2**20)
+    assert score_test([vote(0, 0, None)], "ours") == 1
 
 
-def test_the_image_interval_is_wider_where_images_decide() -> None:
+def test_the_interval_is_wider_where_images_decide() -> None:
     """All four items of an image go the same way: 20 images are worth 20 items, not 80."""
     judgements = [vote(item, 0, "ours" if item // 4 % 2 else "theirs") for item in range(80)]
-    by_item, by_image = ti2v_score(judgements, "ours"), ti2v_score_by_image(judgements, "ours", rng())
+    by_item, by_image = ti2v_score_by_item(judgements, "ours"), ti2v_score(judgements, "ours")
     assert by_image.high - by_image.low > 1.6 * (by_item.high - by_item.low)
+
+
+def test_where_each_image_has_one_item_the_interval_is_nearly_wilsons() -> None:
+    judgements = [replace(vote(item, 0, "ours" if item % 3 else "theirs"), image=str(item)) for item in range(320)]
+    expected = ti2v_score_by_item(judgements, "ours")
+    assert values(ti2v_score(judgements, "ours")) == pytest.approx(values(expected), abs=5e-4)
+
+
+def test_the_score_holds_the_truth_and_the_test_its_level_where_images_decide() -> None:
+    """Items of an image share its effect, one to seven items an image; nobody is preferred, so one half is true."""
+    random = np.random.default_rng(0)
+    image = np.sort(np.concatenate([np.arange(40), random.integers(40, size=100)]))
+    studies, held, rejected, naive = 300, 0, 0, 0
+    for _ in range(studies):
+        won = random.random(140) < 1 / (1 + np.exp(random.normal(0, 1.5, 40)[image]))
+        judgements = [
+            replace(vote(item, 0, "ours" if won[item] else "theirs"), image=f"p{image[item]}") for item in range(140)
+        ]
+        interval, by_item = ti2v_score(judgements, "ours"), ti2v_score_by_item(judgements, "ours")
+        held += interval.low <= 0.5 <= interval.high
+        naive += by_item.low <= 0.5 <= by_item.high
+        rejected += score_test(judgements, "ours") < 0.05
+    assert naive < 0.88 * studies < 0.92 * studies <= held
+    assert 0.01 * studies <= rejected <= 0.08 * studies
 
 
 # --- what symmetry demands --------------------------------------------------------------------------------------------
@@ -207,7 +232,7 @@ def test_the_image_interval_is_wider_where_images_decide() -> None:
 def test_the_other_model_has_the_mirrored_scores(judgements: list[Judgement]) -> None:
     (ours,) = comparison_rows(judgements, "ours", rng(), resamples=50)
     (theirs,) = comparison_rows(judgements, "theirs", rng(), resamples=50)
-    for score in ("ti2v_score", "vote_score", "vote_score_naive"):
+    for score in ("ti2v_score", "ti2v_score_by_item", "vote_score", "vote_score_naive"):
         assert values(getattr(theirs, score)) == mirrored(getattr(ours, score))
     assert (ours.wins, ours.losses, ours.ties) == (theirs.losses, theirs.wins, theirs.ties)
     assert ours.p_value == pytest.approx(theirs.p_value)
@@ -218,7 +243,7 @@ def test_the_other_model_has_the_mirrored_scores(judgements: list[Judgement]) ->
 
 def scores_of(row: ComparisonRow) -> list[Interval]:
     reasons = [share for shares in row.reasons.values() for share in (shares.model, shares.baseline)]
-    return [row.ti2v_score, row.ti2v_score_by_image, row.vote_score, row.vote_score_naive, *reasons]
+    return [row.ti2v_score, row.ti2v_score_by_item, row.vote_score, row.vote_score_naive, *reasons]
 
 
 @settings(max_examples=40)
@@ -353,12 +378,12 @@ def test_reasons_stand_in_the_papers_order_then_by_first_use() -> None:
 
 
 def three_models() -> list[Judgement]:
-    """a wins against b on eight of eight items, against c on six of eight; b against c is even."""
+    """a wins against b on eight of eight items, against c on six of eight; b against c is even. An image an item."""
     judgements = []
     for pair, won in ((("a", "b"), 8), (("a", "c"), 6), (("b", "c"), 4)):
         for item in range(8):
             judgements += [vote(item, r, pair[0] if item < won else pair[1], pair=pair) for r in range(3)]
-    return judgements
+    return [replace(judgement, image=judgement.item) for judgement in judgements]
 
 
 def test_rows_are_pairs_and_p_values_are_holms() -> None:

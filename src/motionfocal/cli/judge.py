@@ -56,7 +56,8 @@ def _print(contest: Contest) -> None:
     gain = contest.difference
     console.print(
         f"{row.model} follows {100 * gain.estimate:+.1f} points more texts than {row.baseline}"
-        f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] (95 %, images drawn whole), p = {contest.p_value:.2g}"
+        f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] (95 %, images drawn whole),"
+        f" p = {contest.p_value:.2g} (exact, signs of whole images flipped)"
     )
 
 

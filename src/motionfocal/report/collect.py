@@ -128,9 +128,11 @@ def _motions(contest: Contest, judged: list[WorldItem]) -> tuple[MotionRow, ...]
     for item in judged:
         by_motion[item.action.motion].append(item.id)
     row = contest.table
+    images = {judgement.item: judgement.image for judgement in contest.judgements}
 
     def rate(model: str, items: list[str]) -> Interval:
-        return followed_rate([contest.measured[model][item].followed for item in items])
+        followed = [contest.measured[model][item].followed for item in items]
+        return followed_rate(followed, [images[item] for item in items])
 
     return tuple(
         MotionRow(motion, len(items), (rate(row.model, items), rate(row.baseline, items)))

@@ -19,7 +19,13 @@ from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
 from motionfocal.study.protocol import Judgement
 from motionfocal.study.raters.oracle import OracleRater
-from motionfocal.study.statistics import ContestRow, comparison_table, followed_rate, mcnemar, rate_difference
+from motionfocal.study.statistics import (
+    ContestRow,
+    comparison_table,
+    followed_rate,
+    rate_difference,
+    rate_difference_test,
+)
 from motionfocal.study.storage import JudgementStore
 from motionfocal.worlds import SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark
@@ -71,7 +77,7 @@ class Contest:
     followed: dict[str, Interval]
     difference: Interval
     p_value: float
-    """McNemar's exact test that both follow equally many texts."""
+    """That both follow equally many texts: exact, over all signs of whole images."""
     judgements: tuple[Judgement, ...]
     measured: dict[str, dict[str, Measurement]]
     failures: tuple[Failure, ...]
@@ -126,9 +132,9 @@ def _sum_up(
     }
     return Contest(
         table=comparison_table(judgements, ours, rng),
-        followed={model: followed_rate(verdicts) for model, verdicts in followed.items()},
+        followed={model: followed_rate(verdicts, images) for model, verdicts in followed.items()},
         difference=rate_difference(followed[ours], followed[theirs], images, rng),
-        p_value=mcnemar(followed[ours], followed[theirs]),
+        p_value=rate_difference_test(followed[ours], followed[theirs], images),
         judgements=judgements,
         measured=measured,
         failures=failures,

@@ -1,7 +1,7 @@
 """What judgements and verdicts add up to, each figure with its interval.
 
-Shares are in [0, 1], intervals at 95 %. Items that share an image are not independent, so the intervals of
-vote shares and of differences come from a bootstrap that draws whole images; its generator is passed in.
+Shares are in [0, 1], intervals at 95 %. Items that share an image are not independent: intervals and tests keep images
+whole. Those of vote shares and of differences come from a bootstrap; its generator is passed in.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from motionfocal.errors import ShapeError
-from motionfocal.intervals import Interval, grouped_mean, wilson
+from motionfocal.intervals import Interval, exact_sign_flip_test, grouped_mean
 from motionfocal.study.analysis.scores import baseline_of, item_outcomes, ti2v_score, vote_outcomes
+from motionfocal.study.analysis.twoway import one_way_mean
 from motionfocal.study.protocol import REASONS, Judgement
 from motionfocal.worlds.oracle import Reason
 
@@ -38,9 +38,12 @@ class ContestRow:
     reasons: dict[Reason, tuple[float, float]]
 
 
-def followed_rate(followed: Sequence[bool]) -> Interval:
-    """The share of clips that followed their text, with Wilson's interval."""
-    return wilson(sum(followed), len(followed))
+def followed_rate(followed: Sequence[bool], images: Sequence[str]) -> Interval:
+    """The share of clips [n] that followed their text, clustered by their ``images`` [n].
+
+    Raises ShapeError when the two differ in length, ConfigError when they are empty.
+    """
+    return one_way_mean(followed, images)
 
 
 def vote_score(
@@ -101,15 +104,14 @@ def rate_difference(
     return grouped_mean(first.astype(float) - second, groups, rng, resamples)
 
 
-def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
-    """Exact two-sided p of McNemar's test (1947) that two verdicts on the same items have the same rate.
+def rate_difference_test(a: Sequence[bool], b: Sequence[bool], groups: Sequence[str]) -> float:
+    """Exact two-sided p that two verdicts on the same items have the same rate, over all signs of whole ``groups``.
 
-    It takes items for independent; 1 when the verdicts never differ. Raises ShapeError for different lengths.
+    Where each item has a group of its own it is McNemar's test (1947); see ``intervals.exact_sign_flip_test``.
+    Raises as ``rate_difference`` does.
     """
     first, second = _paired(a, b)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    differing = only_first + only_second
-    return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+    return exact_sign_flip_test(first.astype(float) - second, groups)
 
 
 def _paired(a: Sequence[bool], b: Sequence[bool]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

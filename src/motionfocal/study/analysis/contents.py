@@ -64,13 +64,14 @@ class Consistency:
 class ComparisonRow:
     """A model against a baseline.
 
-    ``ti2v_score`` is the paper's: the share of items whose majority prefers the model, Wilson's interval; an item
-    without a majority counts one half. ``ti2v_score_by_image`` is the same with an interval that draws whole images.
+    ``ti2v_score`` is the paper's: the share of items whose majority prefers the model; an item without a majority
+    counts one half, and the interval is clustered by image. ``ti2v_score_by_item`` is the same with Wilson's interval,
+    which takes items for independent and is too narrow where they share images.
     ``vote_score`` is the share of votes, a tie counting one half, with a two-way (item x rater) interval;
     ``vote_score_naive`` is the same with Wilson's interval, which takes votes for independent and is too narrow.
     ``wins``, ``losses`` and ``ties`` count votes, ``tied_items`` the items without a majority.
-    ``p_value`` tests that items are won as often as lost (sign test, exact); ``p_holm`` is adjusted for all rows of
-    the table.
+    ``p_value`` tests that items are won as often as lost, exactly, over all signs of whole images; ``p_holm`` is
+    adjusted for all rows of the table.
     """
 
     model: str
@@ -84,7 +85,7 @@ class ComparisonRow:
     ties: int
     tied_items: int
     ti2v_score: Interval
-    ti2v_score_by_image: Interval
+    ti2v_score_by_item: Interval
     vote_score: Interval
     vote_score_naive: Interval
     p_value: float

@@ -84,12 +84,13 @@ def _estimators(people: Sequence[Table]) -> Iterator[str]:
     ties = any(row.tied_items for table in people for row in table.rows)
     yield (
         "The TI2V score is the share of items on which most votes prefer the model"
-        f"{', an item without a majority counting one half' if ties else ''}, with Wilson's interval; shares of votes"
-        " have intervals that are clustered by item and by rater."
+        f"{', an item without a majority counting one half' if ties else ''}, with an interval that is clustered by"
+        " image; shares of votes have intervals that are clustered by item and by rater (both Wilson's, of as many"
+        " independent outcomes as have the cluster-robust variance)."
     )
     yield (
-        "Whether items are won as often as lost was tested by exact two-sided sign tests"
-        + (f", adjusted for {rows} comparisons by Holm's method." if rows > 1 else ".")
+        "Whether items are won as often as lost was tested by exact two-sided sign-flip tests, which keep the items of"
+        " an image together" + (f", adjusted for {rows} comparisons by Holm's method." if rows > 1 else ".")
     )
     ranked = [table.ranking for table in people if len(table.ranking.models) > 2]
     if ranked:

@@ -73,7 +73,7 @@ def _row(
     model, baseline = pair
     outcomes = scores.item_outcomes(judgements, model)
     votes = scores.vote_outcomes(judgements, model)
-    p_value = scores.sign_test(judgements, model)
+    p_value = scores.score_test(judgements, model)
     return ComparisonRow(
         model=model,
         baseline=baseline,
@@ -86,7 +86,7 @@ def _row(
         ties=votes.count(0.5),
         tied_items=list(outcomes.values()).count(0.5),
         ti2v_score=scores.ti2v_score(judgements, model),
-        ti2v_score_by_image=scores.ti2v_score_by_image(judgements, model, rng, resamples),
+        ti2v_score_by_item=scores.ti2v_score_by_item(judgements, model),
         vote_score=scores.vote_score(judgements, model),
         vote_score_naive=scores.vote_score_naive(judgements, model),
         p_value=p_value,

@@ -9,11 +9,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
 from motionfocal.errors import ConfigError
-from motionfocal.intervals import Interval, grouped_mean, wilson
-from motionfocal.study.analysis.twoway import two_way_mean
+from motionfocal.intervals import Interval, exact_sign_flip_test, wilson
+from motionfocal.study.analysis.twoway import one_way_mean, two_way_mean
 from motionfocal.study.protocol import Judgement
 
 
@@ -44,22 +43,19 @@ def item_outcomes(judgements: Sequence[Judgement], model: str) -> dict[str, floa
 def ti2v_score(judgements: Sequence[Judgement], model: str) -> Interval:
     """The paper's TI2V score: the share of items whose majority of votes prefers ``model``.
 
-    An item without a majority counts one half (the paper has five votes an item and no ties). The interval is
-    Wilson's, which takes items for independent; where a half is left, it spans those of the whole counts below and
-    above.
+    An item without a majority counts one half (the paper has five votes an item and no ties). Items of one image are
+    not independent: the interval is clustered by image (``twoway.one_way_mean``).
+    """
+    return one_way_mean(*_outcomes_and_images(judgements, model))
+
+
+def ti2v_score_by_item(judgements: Sequence[Judgement], model: str) -> Interval:
+    """``ti2v_score`` with Wilson's interval, which takes items for independent: too narrow where they share images.
+
+    Where a half is left, it spans the intervals of the whole counts below and above.
     """
     outcomes = item_outcomes(judgements, model)
     return _wilson_of(sum(outcomes.values()), len(outcomes))
-
-
-def ti2v_score_by_image(
-    judgements: Sequence[Judgement], model: str, rng: np.random.Generator, resamples: int = 10_000
-) -> Interval:
-    """``ti2v_score`` with an interval that draws whole images: items of one image are not independent."""
-    outcomes = item_outcomes(judgements, model)
-    images = {judgement.item: judgement.image for judgement in judgements}
-    items = sorted(outcomes)
-    return grouped_mean([outcomes[item] for item in items], [images[item] for item in items], rng, resamples)
 
 
 def vote_score(judgements: Sequence[Judgement], model: str) -> Interval:
@@ -77,14 +73,21 @@ def vote_score_naive(judgements: Sequence[Judgement], model: str) -> Interval:
     return _wilson_of(sum(outcomes), len(outcomes))
 
 
-def sign_test(judgements: Sequence[Judgement], model: str) -> float:
-    """Exact two-sided p that items are won as often as lost (sign test); items without a majority are left out.
+def score_test(judgements: Sequence[Judgement], model: str) -> float:
+    """Exact two-sided p that items are won as often as lost, over all signs of whole images.
 
-    It takes items for independent; 1 where none has a majority.
+    Where each image has one item it is the sign test, which leaves items without a majority out; see
+    ``intervals.exact_sign_flip_test``.
     """
-    outcomes = list(item_outcomes(judgements, model).values())
-    won, lost = outcomes.count(1.0), outcomes.count(0.0)
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    outcomes, images = _outcomes_and_images(judgements, model)
+    return exact_sign_flip_test(np.array(outcomes) - 0.5, images)
+
+
+def _outcomes_and_images(judgements: Sequence[Judgement], model: str) -> tuple[list[float], list[str]]:
+    """Each item's outcome and image, by the items' ids."""
+    outcomes = item_outcomes(judgements, model)
+    images = {judgement.item: judgement.image for judgement in judgements}
+    return [outcomes[item] for item in sorted(outcomes)], [images[item] for item in sorted(outcomes)]
 
 
 def _wilson_of(total: float, n: int) -> Interval:

@@ -45,6 +45,14 @@ def two_way_mean(values: ArrayLike, items: ArrayLike, raters: ArrayLike) -> Inte
     return _wilson(float(values.mean()), votes, _quantile(freedom))
 
 
+def one_way_mean(values: ArrayLike, clusters: ArrayLike) -> Interval:
+    """``two_way_mean`` of ``values`` [n] that share ``clusters`` [n] in one way only, such as images.
+
+    Of a single cluster nothing is known beyond it: it counts as one value. Raises as ``two_way_mean`` does.
+    """
+    return two_way_mean(values, clusters, np.zeros(np.shape(clusters)))
+
+
 def two_way_test(values: ArrayLike, items: ArrayLike, raters: ArrayLike, expected: float = 0.5) -> float:
     """Two-sided p that the mean is ``expected``, in (0, 1): below 0.05 where ``two_way_mean`` leaves it out.
 
