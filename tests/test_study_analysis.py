@@ -358,7 +358,7 @@ def test_the_methods_paragraph_has_the_facts_and_only_those(paper):
     for fact in (
         "2 of 3 training tasks",
         "10 % were attention checks (corrupted, instructed, repeat and identical)",
-        "From the second check of kind corrupted or instructed on, raters who had passed fewer than 60 % of these",
+        "missed at least 2 checks of kind corrupted or instructed, and passed fewer than 60 % of these, were replaced",
         "320 x 320",
         "A tie was not offered",
         "1 rater ",

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from motionfocal.cli import app
 from motionfocal.errors import StudyError
-from motionfocal.study.design import LEAST_GRADED, StudyDesign, load_design
+from motionfocal.study.design import LEAST_MISSED, StudyDesign, load_design
 from motionfocal.study.questions import Question
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,7 +84,7 @@ def test_every_design_loads(tmp_path, text):
     path.write_text(text)
     design = load_design(path)
     assert len(design.galleries) >= 2
-    assert len(design.checks.graded(design.tasks)) >= LEAST_GRADED, "create would refuse it"
+    assert len(design.checks.graded(design.tasks)) >= LEAST_MISSED, "create would refuse it"
     assert all(folder.is_relative_to(tmp_path.resolve()) for folder in design.galleries)
 
 

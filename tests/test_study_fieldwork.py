@@ -264,6 +264,24 @@ def test_the_default_checks_can_fail_a_rater_of_few_tasks(database, tasks):
         assert bad.rater(session).state == "failed"
 
 
+@pytest.mark.parametrize("kind", ["corrupted", "instructed"])
+def test_a_single_slip_sends_nobody_home(database, kind):
+    """Of the two checks of a default study that can fail a rater, one is missed."""
+    study = made_up_study(40, tasks=40, **NO_TRAINING)
+    against = {"left": "right", "right": "left"}
+
+    def answer(shown):
+        right = right_side(study, shown)
+        missed = shown.kind == "check" and check_kind(study, shown.target) == kind
+        return against[right] if missed else right
+
+    slip = Voter(database, study, "slip", 0.0, answer)
+    while slip.vote(0.0):
+        pass
+    with database.read() as session:
+        assert slip.rater(session).state == "finished"
+
+
 def test_a_rater_who_fails_the_checks_is_replaced(database):
     study = made_up_study(10, votes=2, tasks=10, checks={"share": 0.5}, **NO_TRAINING)
 

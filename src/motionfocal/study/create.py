@@ -14,7 +14,7 @@ from motionfocal.errors import StudyError
 from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.normalizing import normalize
-from motionfocal.study.design import LEAST_GRADED, StudyDesign
+from motionfocal.study.design import LEAST_MISSED, StudyDesign
 from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study, read_secrets
 from motionfocal.study.trials import Trials
 from motionfocal.video import content_of, write_image
@@ -75,15 +75,15 @@ def _require_checks_that_can_fail(design: StudyDesign) -> None:
     """A study whose file says who fails must be able to fail somebody; one that is there already is left as it is."""
     checks, tasks = design.checks, design.tasks
     graded = len(checks.graded(tasks))
-    if not checks.share or not checks.fail_on or graded >= LEAST_GRADED:
+    if not checks.share or not checks.fail_on or graded >= LEAST_MISSED:
         return
     shares = (percent / 100 for percent in range(1, 51))
-    enough = (s for s in shares if len(checks.model_copy(update={"share": s}).graded(tasks)) >= LEAST_GRADED)
+    enough = (s for s in shares if len(checks.model_copy(update={"share": s}).graded(tasks)) >= LEAST_MISSED)
     needed = next(enough, None)
     raised = "raise tasks" if needed is None else f"raise share to {needed:g}"
     raise StudyError(
         f"checks: at a share of {checks.share:g} the {tasks} tasks of a rater hold {graded} that can fail one"
-        f" ({', '.join(checks.fail_on)}), and it takes {LEAST_GRADED}; {raised}, or set fail_on: [] to fail nobody,"
+        f" ({', '.join(checks.fail_on)}), and it takes {LEAST_MISSED}; {raised}, or set fail_on: [] to fail nobody,"
         " or share: 0 to check nobody"
     )
 

@@ -13,8 +13,8 @@ from motionfocal.study.questions import PRESETS, Question
 
 CheckKind = Literal["identical", "repeat", "frozen", "corrupted", "mismatched", "instructed"]
 
-LEAST_GRADED = 2
-"""Attention checks before a rater can fail: a single slip sends nobody home."""
+LEAST_MISSED = 2
+"""Attention checks that a rater must have missed to fail: a single slip sends nobody home."""
 
 
 class Checks(Settings):
@@ -32,7 +32,7 @@ class Checks(Settings):
         ("corrupted", "instructed"),
         description="Only these can fail a rater: where a model is bad, an honest rater may like a still clip better.",
     )
-    pass_share: float = Field(0.6, ge=0, le=1, description="Share of these that must be passed, from the second on.")
+    pass_share: float = Field(0.6, ge=0, le=1, description="Share of these that must be passed; one miss fails nobody.")
 
     @model_validator(mode="after")
     def _grades_what_can_be_wrong(self) -> "Checks":
@@ -49,7 +49,7 @@ class Checks(Settings):
         return tuple(self.kinds[place % len(self.kinds)] for place in range(count))
 
     def graded(self, tasks: int) -> tuple[CheckKind, ...]:
-        """Those of ``dealt`` that can fail a rater: nobody is failed by fewer than ``LEAST_GRADED``."""
+        """Those of ``dealt`` that can fail a rater: nobody is failed by fewer than ``LEAST_MISSED``."""
         return tuple(kind for kind in self.dealt(tasks) if kind in self.fail_on)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from motionfocal.intervals import Interval
 from motionfocal.study.analysis.contents import AgreementWithPeople, Analysis, ComparisonRow, Table
-from motionfocal.study.design import LEAST_GRADED, StudyDesign
+from motionfocal.study.design import LEAST_MISSED, StudyDesign
 
 
 def methods_paragraph(analysis: Analysis, design: StudyDesign | None = None) -> str:
@@ -64,10 +64,11 @@ def _how(design: StudyDesign) -> Iterator[str]:
             f"Of a rater's {design.tasks} tasks at most, {100 * len(dealt) / design.tasks:.0f} % were attention checks"
             f" ({_listed(list(dict.fromkeys(dealt)))})."
         )
-    if len(graded) >= LEAST_GRADED:
+    if len(graded) >= LEAST_MISSED:
+        kinds = _listed(list(dict.fromkeys(graded)), "or")
         yield (
-            f"From the second check of kind {_listed(list(dict.fromkeys(graded)), 'or')} on, raters who had passed"
-            f" fewer than {100 * checks.pass_share:.0f} % of these were replaced."
+            f"Raters who had missed at least {LEAST_MISSED} checks of kind {kinds}, and passed"
+            f" fewer than {100 * checks.pass_share:.0f} % of these, were replaced."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from motionfocal.study.design import LEAST_GRADED, CheckKind, Checks
+from motionfocal.study.design import LEAST_MISSED, CheckKind, Checks
 from motionfocal.study.fieldwork.records import REPEAT, ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import CheckPlan, Example, PairPlan, Plan, Shown, Study
 from motionfocal.study.protocol import Preference
@@ -110,7 +110,7 @@ def grade(session: Session, study: Study, impression: ImpressionRecord, choice: 
 
 
 def has_failed(session: Session, study: Study, rater: RaterRecord) -> bool:
-    """Whether a rater has failed too many of the checks that can fail him."""
+    """Whether a rater has failed too many of the checks that can fail them."""
     shown = session.execute(
         select(ImpressionRecord.target, VoteRecord.passed)
         .join(VoteRecord, VoteRecord.impression_id == ImpressionRecord.id)
@@ -118,4 +118,4 @@ def has_failed(session: Session, study: Study, rater: RaterRecord) -> bool:
     )
     checks = study.design.checks
     grades = [bool(passed) for target, passed in shown if check_kind(study, target) in checks.fail_on]
-    return len(grades) >= LEAST_GRADED and sum(grades) / len(grades) < checks.pass_share
+    return grades.count(False) >= LEAST_MISSED and sum(grades) / len(grades) < checks.pass_share
