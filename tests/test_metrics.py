@@ -164,6 +164,32 @@ def test_a_pan_has_no_object_and_an_object_no_camera():
         assert moved["object_path"] > 15
 
 
+def test_a_camera_that_cannot_be_told_is_no_object():
+    """A pan over a picture with a plain border, and one over a textured picture with a frame of another in it."""
+    rng = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(rng.integers(0, 256, (256, 400, 3), dtype=np.uint8), (0, 0), 2)
+    plain = np.full((256, 400, 3), 128, np.uint8)
+    plain[80:176, 120:216] = ground[80:176, 120:216]
+    bare, panned = (np.stack([scene[:, 3 * t : 3 * t + 256] for t in range(12)]) for scene in (plain, ground))
+    assert set(values(ObjectMotion(), bare).values()) == {None}
+    panned[6] = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    found = values(ObjectMotion(), panned)
+    assert found["object_share"] < 0.3
+    assert found["object_path"] < 2
+
+
+def test_pairs_that_are_left_out_are_stood_for_by_the_others():
+    ground = textured_clip((256, 256), length=3).frames[0]
+    frames = np.stack([ground] * 13)
+    for t, frame in enumerate(frames):
+        frame[100:150, 60 + 5 * t : 110 + 5 * t] = (250, 20, 20)
+    whole = values(ObjectMotion(), frames)
+    frames[6] = np.random.default_rng(0).integers(0, 256, frames[6].shape, dtype=np.uint8)
+    found = values(ObjectMotion(), frames)
+    for name in ("object_share", "object_path", "object_displacement"):
+        assert found[name] == pytest.approx(whole[name], rel=0.05)
+
+
 def test_a_still_clip_moves_nothing():
     frames = np.stack([textured_clip((96, 96), length=3).frames[0]] * 6)
     found = values(ObjectMotion(), frames)

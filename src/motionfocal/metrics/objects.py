@@ -30,10 +30,11 @@ class ObjectMotion:
 
     The object of a pair is the largest region where the rest is at least half a pixel a frame. Its displacement is
     found by ``displacement`` on frames whose camera motion is undone, so it is that in the scene, however the camera
-    moves. Where the camera cannot be told from the objects in half of the pairs, the clip has no camera class.
+    moves. A pair in which the camera cannot be told from the objects says nothing of either: the others stand for it, a
+    path being as long as if all pairs were like them. Where less than half of the pairs are left, there is no value.
     """
 
-    name, version, reads_text = "object_motion", 1, False
+    name, version, reads_text = "object_motion", 2, False
     settings: Mapping[str, object] = {"estimator": FLOW, "side": FLOW_SIDE}
     outputs: Sequence[Output] = (
         Output("camera_class", "neither", "static, pan left or right, tilt up or down, zoom in or out, roll."),
@@ -65,6 +66,8 @@ class _Objects:
         affine, rest = motion.affine[0], np.linalg.norm(motion.residual[0], axis=-1)
         self._camera = np.vstack([affine, [0, 0, 1]]) @ self._camera
         self._seen.append(bool(motion.compensated[0]))
+        if not self._seen[-1]:  # the rest is all flow, the camera's too
+            return
         moving = cv2.morphologyEx((rest >= _FLOOR).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         moving &= _in_sight(affine, self._shape)
         self._shares.append(float(moving.mean()))
@@ -75,14 +78,13 @@ class _Objects:
 
     def values(self) -> Values:
         side = min(self._shape)
-        if not self._seen:
+        if not self._seen or np.mean(self._seen) < _SEEN:
             return {output.name: None for output in ObjectMotion.outputs}
-        steps = np.array(self._steps).reshape(-1, 2)
+        steps = np.array(self._steps).reshape(-1, 2) * len(self._seen) / sum(self._seen)
         name, shift = camera_class(self._camera, self._shape)
-        known = float(np.mean(self._seen)) >= _SEEN
         return {
-            "camera_class": name if known else None,
-            "camera_motion": 100 * shift if known else None,
+            "camera_class": name,
+            "camera_motion": 100 * shift,
             "object_share": 100 * float(np.mean(self._shares)),
             "object_path": 100 * float(np.linalg.norm(steps, axis=1).sum()) / side,
             "object_displacement": 100 * float(np.linalg.norm(steps.sum(axis=0))) / side,
