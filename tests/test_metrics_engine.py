@@ -28,7 +28,7 @@ from motionfocal.jsonl import append_jsonl
 from motionfocal.metrics import clips
 from motionfocal.metrics.engine import measure
 from motionfocal.metrics.metric import Output
-from motionfocal.metrics.references import jobs_of
+from motionfocal.metrics.references import PAN_ONLY, STATIC, jobs_of
 from motionfocal.metrics.results import Row, findings_of, rows_of
 from motionfocal.metrics.sets import metrics_of
 from motionfocal.metrics.store import SampleStore
@@ -442,6 +442,22 @@ def test_differences_are_paired_and_adjusted():
     assert summary["b"].low < summary["c"].estimate < summary["b"].high, "unpaired, nobody would see it"
     assert [(c.model, c.shares) for c in found.classes] == [("a", {"static": 1.0})]
     assert found == findings_of(rows)
+
+
+def test_references_do_not_count_among_the_comparisons_of_models():
+    rng = np.random.default_rng(0)
+    rows = [
+        Row(model, f"{image}", f"{image}", "m", rng.normal(mean, 1))
+        for image in range(40)
+        for model, mean in (("a", 0.0), ("b", 0.3), (STATIC, 0.5), (PAN_ONLY, 0.6))
+    ]
+    (alone,) = findings_of([row for row in rows if row.model in ("a", "b")]).differences
+    found = {(d.a, d.b): d.p for d in findings_of(rows).differences}
+    assert found["a", "b"] == alone.p
+    controls = [
+        findings_of([row for row in rows if row.model in pair]).differences[0].p for pair in found if pair != ("a", "b")
+    ]
+    assert [p for pair, p in found.items() if pair != ("a", "b")] == holm(controls)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

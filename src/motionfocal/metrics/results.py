@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -55,7 +55,10 @@ class Classes:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of ``a`` minus mean of ``b`` over the items of both; p by sign flips of images, Holm's over all pairs."""
+    """Mean of ``a`` minus mean of ``b`` over the items of both; p by sign flips of images, Holm's over its family.
+
+    Comparisons between models are a family; those with a reference are controls, and a family of their own.
+    """
 
     metric: str
     a: str
@@ -155,8 +158,16 @@ def _differences(metric: str, models: Mapping[str, Mapping[str, tuple[float, str
         mean = grouped_mean(values, images, np.random.default_rng(seed))
         p = sign_flip_test(values, images, np.random.default_rng(seed))
         found.append(Difference(metric, a, b, mean.estimate, mean.low, mean.high, p, len(shared)))
-    adjusted = holm([difference.p for difference in found])
-    return [Difference(**(asdict(difference) | {"p": p})) for difference, p in zip(found, adjusted, strict=True)]
+    return _adjusted(found)
+
+
+def _adjusted(found: Sequence[Difference]) -> list[Difference]:
+    """The differences of a metric, in their order, each p adjusted for its family."""
+    p = np.array([difference.p for difference in found])
+    controls = np.array([not {difference.a, difference.b}.isdisjoint(REFERENCES) for difference in found], bool)
+    for family in (controls, ~controls):
+        p[family] = holm(p[family])
+    return [replace(difference, p=float(value)) for difference, value in zip(found, p, strict=True)]
 
 
 def write_results(
