@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +99,24 @@ def test_what_was_cut_off_goes_on_with_the_same_names(tmp_path):
     again = create_study(design, tmp_path / "study")
     assert {clip.id for clip in again.plan.clips if clip.model} == clips
     assert again.plan.pairs == first.plan.pairs
+
+
+def test_what_was_cut_off_while_its_secrets_were_written_goes_on(tmp_path, monkeypatch):
+    """A process that is killed cleans up nothing: neither does this one."""
+    design, whole = small_design(tmp_path), Path.write_text
+
+    def cut_off(path, text, **how):
+        if SECRETS in path.name:
+            raise KeyboardInterrupt
+        return whole(path, text, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", cut_off)
+        patched.setattr(Path, "unlink", lambda path, **how: None)
+        with pytest.raises(KeyboardInterrupt):
+            create_study(design, tmp_path / "study")
+    made = create_study(design, tmp_path / "study")
+    assert Study.open(made.folder).plan == made.plan
 
 
 def test_what_was_cut_off_can_go_on_in_another_form(tmp_path):

@@ -15,7 +15,19 @@ from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.gallery import Gallery
 from motionfocal.generation.normalizing import normalize
 from motionfocal.study.design import LEAST_MISSED, StudyDesign
-from motionfocal.study.plan import DESIGN, PLAN, SECRETS, ClipFile, PairPlan, Plan, Secrets, Shown, Study, read_secrets
+from motionfocal.study.plan import (
+    DESIGN,
+    PLAN,
+    SECRETS,
+    ClipFile,
+    PairPlan,
+    Plan,
+    Secrets,
+    Shown,
+    Study,
+    read_secrets,
+    write_secrets,
+)
 from motionfocal.study.trials import Trials
 from motionfocal.video import content_of, write_image
 from motionfocal.video.files import replace_text
@@ -156,8 +168,7 @@ def _secrets(folder: Path) -> Secrets:
     if path.is_file():
         return read_secrets(path)
     made = Secrets(key=secrets.token_urlsafe(48), salt=secrets.token_urlsafe(48))
-    path.touch(mode=0o600)
-    path.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_secrets(path, made)
     return made
 
 

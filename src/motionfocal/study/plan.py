@@ -21,6 +21,7 @@ from motionfocal.errors import StudyError, UnknownNameError
 from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.study.design import CheckKind, StudyDesign, load_design
+from motionfocal.video.files import replacing
 
 Found = TypeVar("Found")
 
@@ -158,6 +159,13 @@ def read_secrets(path: Path) -> Secrets:
         raise StudyError(
             f"{path}: holds no secrets of a study; restore it from a backup, for names hang on it"
         ) from None  # it quotes what it read
+
+
+def write_secrets(path: Path, known: Secrets) -> None:
+    """Write a study's secrets, whole or not at all, into a file that nobody else can read."""
+    with replacing(path) as partial:
+        partial.chmod(0o600)  # before there is anything in it
+        partial.write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

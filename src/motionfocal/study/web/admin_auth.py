@@ -14,10 +14,9 @@ from sqlalchemy import select
 
 from motionfocal.errors import RefusedError, StudyError
 from motionfocal.study.fieldwork.records import EventRecord
-from motionfocal.study.plan import SECRETS, read_secrets
+from motionfocal.study.plan import SECRETS, read_secrets, write_secrets
 from motionfocal.study.web.context import Context
 from motionfocal.study.web.tokens import serializer
-from motionfocal.video.files import replacing
 
 COOKIE = "motionfocal_admin"
 SESSION_SECONDS = 12 * 3600
@@ -40,10 +39,7 @@ def set_password(folder: Path, password: str) -> None:
         raise StudyError(f"admin password: {len(password)} characters; take {_SHORTEST} to {_LONGEST}")
     path = folder / SECRETS
     known = read_secrets(path)
-    changed = known.model_copy(update={"admin": PasswordHasher().hash(password)})
-    with replacing(path) as partial:
-        partial.chmod(0o600)  # before there is anything in it
-        partial.write_text(changed.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_secrets(path, known.model_copy(update={"admin": PasswordHasher().hash(password)}))
 
 
 @dataclass(frozen=True)
