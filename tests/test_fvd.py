@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torchvision.transforms import CenterCrop
+from typer.testing import CliRunner
 
+from motionfocal.cli import app
 from motionfocal.errors import ConfigError, ManifestError, MediaError, ShapeError, UnavailableError
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow
 from motionfocal.jsonl import append_jsonl
@@ -158,7 +160,9 @@ def test_a_file_that_is_no_script_is_refused(weights, tmp_path, rng):
         i3d_features(weights).begin(sample_of(tmp_path, moving(rng)[0]))
 
 
-def test_a_gallery_is_as_far_from_videos_as_its_clips(weights, tmp_path, rng):
+@pytest.fixture
+def folders(tmp_path, rng):
+    """Eight videos, a gallery of the same and one of darker ones."""
     folders = {name: tmp_path / name for name in ("videos", "same", "other")}
     for folder in folders.values():
         folder.mkdir()
@@ -170,9 +174,14 @@ def test_a_gallery_is_as_far_from_videos_as_its_clips(weights, tmp_path, rng):
         for name in ("same", "other"):
             row = GalleryRow(str(n), str(n), "", f"{n}.mp4", name, (48, 64), 12, 8.0)
             append_jsonl(folders[name] / INDEX, asdict(row))
+    return folders
+
+
+def test_a_gallery_is_as_far_from_videos_as_its_clips(weights, folders, tmp_path):
     galleries = [Gallery.open(folders[name]) for name in ("same", "other")]
     extractor = i3d_features(weights, frames=12)
-    same, other = distances(galleries, folders["videos"], extractor, least=8)
+    (same, other), failures = distances(galleries, folders["videos"], extractor, least=8)
+    assert failures == []
     assert (same.model, same.clips, same.reference_clips) == ("same", 8, 8)
     assert same.fvd == pytest.approx(0, abs=1e-6)
     assert other.fvd > 0.1
@@ -180,3 +189,25 @@ def test_a_gallery_is_as_far_from_videos_as_its_clips(weights, tmp_path, rng):
         distances(galleries, folders["videos"], extractor, least=9)
     with pytest.raises(ManifestError, match="no videos"):
         distances(galleries, tmp_path / "i3d_model", extractor)
+
+
+def test_a_bad_clip_is_listed_and_the_others_go_on(weights, folders, rng, monkeypatch):
+    (folders["same"] / "3.mp4").write_bytes(b"no video")
+    write_clip(folders["videos"] / "5.mp4", moving(rng, frames=5), 8)
+    opened, extractor = [Gallery.open(folders["same"])], i3d_features(weights, frames=12)
+    (same,), failures = distances(opened, folders["videos"], extractor, least=7)
+    assert (same.clips, same.reference_clips) == (7, 7)
+    assert [(failure.model, failure.id) for failure in failures] == [("videos", "5"), ("same", "3")]
+    with pytest.raises(
+        ConfigError, match=r"set of 7 clips.*2 clips could not be used, the first \(videos\): .*5 frames"
+    ):
+        distances(opened, folders["videos"], extractor, least=8)
+    monkeypatch.setattr("motionfocal.metrics.fvd.i3d_features", lambda _: extractor)
+    words = ["fvd", str(folders["same"]), "--reference", str(folders["videos"]), "--least", "7"]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 1
+    assert "2 clips failed" in ended.output and "same, 3: " in ended.output
+    for video in folders["videos"].iterdir():
+        video.write_bytes(b"no video")
+    with pytest.raises(MediaError, match="videos: FVD needs clips, and none could be used; the first failed with"):
+        distances(opened, folders["videos"], extractor, least=7)

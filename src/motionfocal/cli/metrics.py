@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from motionfocal.cli.console import console, list_failures, progress_bar
+from motionfocal.cli.console import console, finish, list_failures, progress_bar
 from motionfocal.engine import HERE, Engine
 from motionfocal.errors import ConfigError, UnavailableError
 from motionfocal.generation.asked import benchmark_of
@@ -25,7 +25,7 @@ _LIBRARIES = ("motionfocal", "numpy", "opencv-python-headless", "av", "torch", "
 
 
 def run_distance(galleries: Sequence[Path], reference: Path, least: int | None) -> None:
-    """Print FVD of galleries to the videos of a folder."""
+    """Print FVD of galleries to the videos of a folder; the exit code is 1 when a clip could not be used."""
     from motionfocal.metrics.backbones.weights import BackboneSettings
     from motionfocal.metrics.distance import distances
     from motionfocal.metrics.fvd import i3d_features
@@ -33,12 +33,14 @@ def run_distance(galleries: Sequence[Path], reference: Path, least: int | None) 
     opened = [Gallery.open(folder) for folder in galleries]
     with progress_bar() as progress:
         task = progress.add_task("I3D", total=None, note="")
-        found = distances(opened, reference, i3d_features(BackboneSettings()), least, lambda: progress.advance(task))
+        extractor = i3d_features(BackboneSettings())
+        found, failures = distances(opened, reference, extractor, least, lambda: progress.advance(task))
     table = Table("model", "FVD", "clips", "videos compared with")
     for entry in found:
         table.add_row(entry.model, f"{entry.fvd:.2f}", str(entry.clips), str(entry.reference_clips))
     console.print(table)
     console.print("FVD grows as sets shrink: compare only sets of one size.")
+    finish("clips", [_told(failure) for failure in failures])
 
 
 def run(
