@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from motionfocal.benchmarks import load_benchmark
 from motionfocal.cli.app import app
-from motionfocal.errors import StudyError, UnavailableError
+from motionfocal.errors import ConfigError, StudyError, UnavailableError
 
 from .page_galleries import write_results
 from .study_server import MODELS, small_design
@@ -150,6 +150,20 @@ def test_a_metric_rates_in_both_orders_and_never_stands_with_people(folder, rehe
 @pytest.mark.parametrize("rater", ["metric", "metric:gain", "beauty", "oracle", "vlm"])
 def test_a_rater_that_cannot_be_is_refused(folder, rater):
     run("rate", folder / "study", rater, code=1)
+
+
+@pytest.mark.parametrize(
+    ("rater", "option"),
+    [
+        *(("oracle", option) for option in ("--results", "--url", "--model")),
+        ("metric:gain", "--url"),
+        ("vlm", "--results"),
+    ],
+)
+def test_an_option_of_another_rater_is_refused(folder, rater, option):
+    refused = CliRunner().invoke(app, ["study", "rate", str(folder / "study"), rater, option, "x"]).exception
+    assert isinstance(refused, ConfigError)
+    assert f"{option}: no setting of the rater" in str(refused)
 
 
 def test_planning_says_what_shows():

@@ -214,6 +214,7 @@ def _rater(
     frames: int,
 ) -> Rater:
     kind, _, name = rater.partition(":")
+    _refuse_idle(kind, results=results, url=url, model=model)
     if kind == "oracle":
         galleries = [Gallery.open(folder) for folder in study.design.galleries]
         if not all(has_origin(gallery.folder) for gallery in galleries):
@@ -230,6 +231,14 @@ def _rater(
         settings = VlmRaterSettings(frames=frames, cache=study.folder / "machine" / "answers" / "vlm.jsonl")
         return VlmRater(chat, question, ties=study.design.ties, settings=settings)
     raise ConfigError(f"rater: oracle, metric:NAME or vlm, got {rater}")
+
+
+def _refuse_idle(kind: str, **given: Path | str | None) -> None:
+    """A setting that would have no effect is refused."""
+    used = {"oracle": (), "metric": ("results",), "vlm": ("url", "model")}.get(kind, tuple(given))
+    idle = [f"--{name}" for name, value in given.items() if value is not None and name not in used]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)}: no setting of the rater {kind!r}; leave it out")
 
 
 def _print(analysis: Analysis, out: Path) -> None:
