@@ -58,6 +58,13 @@ def test_a_rehearsal_is_analyzed_apart_from_the_study(folder, rehearsed):
     assert f"two raters of a pair agree in {100 * agreement:.1f} %" in " ".join(with_sim.split())
 
 
+def test_a_rehearsal_has_as_many_raters_as_its_study_needs(folder, tmp_path):
+    said = run("simulate", folder / "study", "--out", tmp_path / "sim")
+    assert "0 careless of 3" in said
+    assert "came out: 12 of 12 votes" in said
+    assert "Not enough raters" not in said
+
+
 def test_the_same_rehearsal_gives_the_same_figures(folder, rehearsed, tmp_path):
     run("simulate", folder / "study", "--out", tmp_path / "sim", "--raters", 8, "--effect", 3, "--seed", 1)
     first, again = (json.loads((path / "analysis.json").read_text()) for path in (rehearsed, tmp_path / "sim"))

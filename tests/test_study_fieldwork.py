@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, func, select, text
 
 from motionfocal.errors import RefusedError, StudyError
+from motionfocal.study.analysis.simulation import Population
 from motionfocal.study.design import Checks
 from motionfocal.study.fieldwork.assignment import progress
 from motionfocal.study.fieldwork.checks import check_kind, check_places
@@ -21,6 +22,7 @@ from motionfocal.study.fieldwork.exclusion import exclude, include
 from motionfocal.study.fieldwork.people import hidden, invite, join, redeem
 from motionfocal.study.fieldwork.recording import Answer, Ballot
 from motionfocal.study.fieldwork.records import EventRecord, ImpressionRecord, RaterRecord, VoteRecord
+from motionfocal.study.fieldwork.simulated import raters_needed, simulate
 from motionfocal.study.fieldwork.votes_of import check_rows, judgements_of, left_out, repeats_of, vote_rows
 
 from .made_up_study import Voter, made_up_study, right_side
@@ -500,3 +502,12 @@ def test_many_at_once_never_give_a_pair_more_than_k_votes(shared_database):
         assert max(seen.values()) == 1
         raters = session.scalar(select(func.count()).select_from(RaterRecord))
         assert session.scalar(select(func.count(func.distinct(RaterRecord.name)))) == raters
+
+
+@pytest.mark.parametrize(("items", "votes", "tasks", "raters"), [(50, 5, 10, 26), (6, 5, 40, 6), (20, 3, 12, 7)])
+def test_a_rehearsal_with_as_many_raters_as_needed_lacks_no_vote(items, votes, tasks, raters):
+    """Without the one to spare, the first lacks a vote with this seed: 25 raters have 250 tasks for 250 votes."""
+    study = made_up_study(items, votes=votes, tasks=tasks, **(NO_CHECKS if tasks == 10 else {}), **NO_TRAINING)
+    assert raters_needed(study) == raters
+    made = simulate(study, memory(), Population(), raters, np.random.default_rng(1))
+    assert made.votes == items * votes

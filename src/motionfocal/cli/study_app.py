@@ -211,7 +211,9 @@ def analyze(
 def simulate(
     study: Folder,
     out: Out,
-    raters: Annotated[int, typer.Option(min=1, help="How many people.")] = 40,
+    raters: Annotated[
+        int | None, typer.Option(min=1, help="How many people; default: as many as the study needs.")
+    ] = None,
     effect: Annotated[float, typer.Option(help="Their preference for the first model, on the logit scale.")] = 0.5,
     side: Annotated[float, typer.Option(help="What standing on the left adds, on the logit scale.")] = 0.0,
     careless: Annotated[float, typer.Option(min=0, max=1, help="Share who choose sides at random.")] = 0.0,

@@ -23,7 +23,7 @@ from motionfocal.study.analysis.planning import power_plan
 from motionfocal.study.analysis.simulation import Population
 from motionfocal.study.analysis.votes import read_votes
 from motionfocal.study.fieldwork.database import Database
-from motionfocal.study.fieldwork.simulated import simulate
+from motionfocal.study.fieldwork.simulated import raters_needed, simulate
 from motionfocal.study.fieldwork.votes_of import check_rows, left_out, repeats_of, vote_rows
 from motionfocal.study.plan import DATABASE, Study
 from motionfocal.study.protocol import Rater
@@ -51,7 +51,7 @@ def run_analyze(votes: Path, out: Path, model: str | None, url: str | None, seed
 def run_simulate(
     folder: Path,
     out: Path,
-    raters: int,
+    raters: int | None,
     effect: float,
     side: float,
     careless: float,
@@ -59,8 +59,9 @@ def run_simulate(
     rater_sd: float,
     seed: int,
 ) -> None:
-    """Rehearse a study, and print what was put in beside what came out."""
+    """Rehearse a study, and print what was put in beside what came out; unset, as many raters vote as it needs."""
     study = Study.open(folder)
+    raters = raters or raters_needed(study)
     path = out / DATABASE
     if path.exists():
         raise StudyError(f"{path}: a rehearsal is there already; give another folder")

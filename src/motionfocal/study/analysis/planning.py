@@ -159,13 +159,23 @@ def effort_of(
     There are at least as many raters as votes an item, for none votes twice on a pair. Raises ConfigError where checks
     leave no task for votes.
     """
+    raters = raters_of(votes, votes_an_item, tasks=tasks, checks=checks)
+    done = math.ceil(votes * tasks / _net(tasks, checks)) + raters * training
+    hours = done * seconds / 3600
+    return Effort(votes, done, raters, hours, None if hourly is None else hours * hourly)
+
+
+def raters_of(votes: int, votes_an_item: int, *, tasks: int, checks: float) -> int:
+    """The raters of ``effort_of``, which says more."""
+    return max(math.ceil(votes / _net(tasks, checks)), votes_an_item)
+
+
+def _net(tasks: int, checks: float) -> int:
+    """Votes among a rater's tasks."""
     net = tasks - round(tasks * checks)
     if net < 1:
         raise ConfigError(f"checks: a share of {checks} leaves none of {tasks} tasks for votes")
-    raters = max(math.ceil(votes / net), votes_an_item)
-    done = math.ceil(votes * tasks / net) + raters * training
-    hours = done * seconds / 3600
-    return Effort(votes, done, raters, hours, None if hourly is None else hours * hourly)
+    return net
 
 
 def _quantiles(comparisons: int) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
+from motionfocal.study.analysis.planning import raters_of
 from motionfocal.study.analysis.simulation import Crowd, Population
 from motionfocal.study.fieldwork.assignment import next_task
 from motionfocal.study.fieldwork.checks import right_side
@@ -28,6 +29,16 @@ class Simulated:
     votes: int
     raters: int
     careless: tuple[str, ...]
+
+
+def raters_needed(study: Study) -> int:
+    """Raters who give all votes of a study: as many as ``planning.raters_of`` says, and one more.
+
+    Where these have not a task to spare, those who come last may have seen the pairs that are left.
+    """
+    design = study.design
+    votes = len(study.plan.pairs) * design.votes
+    return raters_of(votes, design.votes, tasks=design.tasks, checks=design.checks.share) + 1
 
 
 def simulate(
