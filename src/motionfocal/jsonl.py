@@ -1,6 +1,7 @@
 """Lists that survive ``kill -9``: one JSON object a line, each on disk before it counts."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,6 +9,19 @@ from pathlib import Path
 from motionfocal.errors import DamagedFileError
 
 Row = dict[str, object]
+
+
+def without_nan(row: Mapping[str, object]) -> Row:
+    """The same with null for each number that JSON does not have, NaN and the infinities, however deep it lies."""
+    return {key: _finite(value) for key, value in row.items()}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return without_nan(value)
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_jsonl(path: Path) -> list[Row]:

@@ -13,14 +13,12 @@ from rich.table import Table
 from motionfocal.cli.console import console, finish, list_notes, progress_bar
 from motionfocal.errors import ConfigError, ManifestError, MediaError, MotionFocalError
 from motionfocal.motion import HeatmapSettings, filmstrip, heatmap_of, moving_share, overlay
+from motionfocal.motion.heatmap import MOST_PIXELS
 from motionfocal.video import Clip, probe, read_clip, write_clip, write_image
 from motionfocal.video.files import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from motionfocal.data.sources import FolderData
-
-MOST_PIXELS = 250_000_000
-"""Pixels of all frames of one clip: at about 40 bytes each for frames, flow both ways and heat, 10 GB."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The report of an experiment: a Markdown file, its figures, and all numbers as JSON, from result files alone."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from motionfocal.experiments.tables import (
     markdown,
     reasons_table,
 )
+from motionfocal.jsonl import without_nan
 from motionfocal.report.study_page import NOTHING
 from motionfocal.settings import dotted
 from motionfocal.video.files import replace_text
@@ -74,15 +74,7 @@ def _drawn(found: ExperimentAnalysis) -> dict[str, str]:
 def _as_json(plan: ExperimentPlan, found: ExperimentAnalysis) -> str:
     """All numbers; what is not defined is null."""
     told = {"name": plan.name, "about": plan.about, "seeds": plan.seeds, **asdict(found)}
-    return json.dumps(_without_nan(told), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(without_nan(told), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _report(

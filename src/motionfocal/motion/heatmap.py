@@ -38,6 +38,9 @@ ROBUST_MINIMUM = 10.0
 VERSION = 2
 """Raised when the same frames get another heatmap by the same settings: caches then make theirs anew."""
 
+MOST_PIXELS = 250_000_000
+"""Pixels of all frames of one clip: at about 40 bytes each for frames, flow both ways and heat, 10 GB."""
+
 _DIFFERENCE_PERCENTILE = 99.0
 """The difference of frames at this percentile of a clip, and above, has heat 1."""
 

@@ -12,6 +12,7 @@ from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.errors import MediaError
 from motionfocal.generation.world import upscale_of
 from motionfocal.motion import HeatmapSettings, heatmap_of, overlay
+from motionfocal.motion.heatmap import MOST_PIXELS
 from motionfocal.video import (
     Frames,
     VideoInfo,
@@ -28,9 +29,6 @@ from motionfocal.video.survey import survey
 
 POSTER_SIDE, PICTURE_SIDE = 240, 640
 """Pixels of the longer side."""
-
-MOST_PIXELS = 250_000_000
-"""Pixels of all frames of a clip that an overlay is made of: they are held at once, at about 40 bytes each."""
 
 _PLAYABLE = {".mp4": {"h264", "vp9", "av1"}, ".webm": {"vp8", "vp9", "av1"}}
 _PIXELS = {"yuv420p", "yuvj420p"}

@@ -1,7 +1,6 @@
 """Two models on one world: judged pair by pair, summed up, and written where a report finds it."""
 
 import json
-import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.intervals import Interval
-from motionfocal.jsonl import rewrite_jsonl
+from motionfocal.jsonl import rewrite_jsonl, without_nan
 from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
@@ -141,17 +140,12 @@ def _sum_up(
     )
 
 
-def _without_nan(figures: dict[str, object]) -> dict[str, object]:
-    """JSON knows no NaN: what was not measured is null."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in figures.items()}
-
-
 def _save(contest: Contest, out: Path) -> None:
     """The figures as JSON and the oracle's measurements as JSONL, for people and other tools."""
     rewrite_jsonl(
         out / MEASUREMENTS,
         (
-            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **_without_nan(asdict(seen))}
+            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **without_nan(asdict(seen))}
             for model, by_item in contest.measured.items()
             for item, seen in by_item.items()
         ),

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from motionfocal.errors import ConfigError, DamagedFileError
 from motionfocal.intervals import LEVEL
+from motionfocal.jsonl import without_nan
 from motionfocal.reading import read_json
 from motionfocal.study.analysis.agreement import agreement_of, unit_of
 from motionfocal.study.analysis.contents import Agreement, AgreementWithPeople, Analysis, ComparisonRow, Ranking, Table
@@ -88,7 +89,7 @@ def analyze(
 
 def write_analysis(analysis: Analysis, path: Path) -> None:
     """Write an analysis as JSON, field by field, NaN and infinity as null. Raises MediaError when it cannot be."""
-    text = json.dumps(_finite(asdict(analysis)), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(without_nan(asdict(analysis)), indent=1, allow_nan=False, ensure_ascii=False)
     replace_text(path, text + "\n")
 
 
@@ -175,15 +176,6 @@ def _only(settled: Settled, rater: str) -> Settled:
 
 def _mean_score(rows: Sequence[ComparisonRow]) -> float:
     return sum(row.ti2v_score.estimate for row in rows) / len(rows) if rows else math.nan
-
-
-def _finite(value: object) -> object:
-    """The same with null for each number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_nan(kind: object, value: object) -> object:
