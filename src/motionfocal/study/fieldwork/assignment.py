@@ -29,10 +29,10 @@ class Progress:
 
 
 def next_task(session: Session, study: Study, rater: RaterRecord, now: float) -> ImpressionRecord | None:
-    """The task that the rater has open, or else a new one; None when there is none for him now.
+    """The task that the rater has open, or else a new one; None when there is none for them now.
 
-    It ends the work of a rater who has done all that he may, or for whom nothing is left. While others still have the
-    last places on lease, he may ask again.
+    It ends the work of a rater who has done all that they may, or for whom nothing is left. While others still have the
+    last places on lease, they may ask again.
     """
     if rater.excluded or rater.state not in ("training", "working"):
         return None
@@ -49,7 +49,7 @@ def next_task(session: Session, study: Study, rater: RaterRecord, now: float) ->
 
 
 def progress(session: Session, study: Study, rater: RaterRecord) -> Progress:
-    """Where the rater stands in what he is doing: the round of training, or the study."""
+    """Where the rater stands in what they are doing: the round of training, or the study."""
     shown = _shown(session, rater)
     if rater.state == "training":
         return Progress(_answered(_of_round(shown, rater)), len(study.plan.training))

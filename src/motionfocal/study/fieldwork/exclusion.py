@@ -1,4 +1,4 @@
-"""Leave a rater out, with a reason, or take him in again. Votes are never deleted: they are void, and others vote."""
+"""Leave a rater out, with a reason, or take them in again. Votes are never deleted: they are void, and others vote."""
 
 import secrets
 
@@ -26,7 +26,7 @@ def require_staying(rater: RaterRecord) -> None:
 
 
 def void_votes(session: Session, rater: RaterRecord) -> None:
-    """All votes of a rater on pairs are void, and what he has open goes to others."""
+    """All votes of a rater on pairs are void, and what they have open goes to others."""
     of_rater = (ImpressionRecord.rater_id == rater.id, ImpressionRecord.kind == "pair")
     session.flush()
     session.execute(

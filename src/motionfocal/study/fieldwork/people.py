@@ -30,7 +30,7 @@ def join(
     now: float,
     session_ids: Mapping[str, str] | None = None,
 ) -> RaterRecord:
-    """The rater of a source and a key, who is made when he comes for the first time.
+    """The rater of a source and a key, who is made when they come for the first time.
 
     ``session_ids`` are what the end of a crowd's task needs; those of the last visit are kept.
     """
@@ -80,7 +80,7 @@ def close_invitation(session: Session, code: str) -> None:
 
 
 def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord:
-    """The rater of an invitation: whoever opens it again goes on where he was.
+    """The rater of an invitation: whoever opens it again goes on where they were.
 
     Raises:
         RefusedError: there is no such invitation, or it is over.
@@ -94,7 +94,7 @@ def redeem(session: Session, study: Study, code: str, now: float) -> RaterRecord
 
 
 def consent(session: Session, study: Study, rater: RaterRecord, version: str, now: float) -> None:
-    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown, and if he withdrew."""
+    """Note which text was agreed to. Raises RefusedError when it is not the one that is shown, and if they withdrew."""
     require_staying(rater)
     if version != study.design.texts.consent_version:
         raise RefusedError("The text on consent has changed since you opened the page. Please read it again.", 409)
@@ -105,7 +105,7 @@ def consent(session: Session, study: Study, rater: RaterRecord, version: str, no
 
 
 def understood(session: Session, study: Study, rater: RaterRecord, now: float) -> None:
-    """The instructions have been read: on to the training, or to the study. Raises RefusedError if he withdrew."""
+    """The instructions have been read: on to the training, or to the study. Raises RefusedError if they withdrew."""
     require_staying(rater)
     if rater.state == "consented":
         rater.state = "training" if study.plan.training else "working"

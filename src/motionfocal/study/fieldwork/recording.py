@@ -99,7 +99,7 @@ def record(session: Session, study: Study, rater: RaterRecord, ballot: Ballot, n
 def note_events(
     session: Session, rater: RaterRecord, events: Iterable[tuple[str, str, Mapping[str, object]]], now: float
 ) -> None:
-    """Write down what happened in a rater's browser: kind, impression's uid, details. RefusedError if he withdrew."""
+    """Write down what happened in a rater's browser: kind, impression's uid, details. RefusedError if they withdrew."""
     require_staying(rater)
     session.add_all(
         EventRecord(rater_id=rater.id, kind=kind, impression=impression, at=now, what=dict(what))

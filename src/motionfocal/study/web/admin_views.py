@@ -58,7 +58,7 @@ class OverviewView:
 
 @dataclass(frozen=True)
 class RaterView:
-    """One rater, and the form to leave the rater out or take him in again."""
+    """One rater, and the form to leave the rater out or take them in again."""
 
     study: str
     form: str
