@@ -16,6 +16,7 @@ from safetensors import safe_open
 from motionfocal.models.videocrafter import VideoCrafterUNet
 from motionfocal.models.videocrafter.names import unet_sources, vae_sources
 from motionfocal.models.videocrafter.params import first_stage_config, unet_config
+from motionfocal.models.videocrafter.weights import unet_of, vae_of
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 
@@ -192,3 +193,13 @@ class Reference:
 
     def layer_norm(self, name, x):
         return F.layer_norm(x, x.shape[-1:], self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+
+
+def load_lvdm_unet(state, params) -> VideoCrafterUNet:
+    """A UNet of copies of the tensors, in float32."""
+    return unet_of({name: tensor.clone() for name, tensor in state.items()}, params).float()
+
+
+def load_lvdm_vae(state, ddconfig) -> AutoencoderKL:
+    """A first stage of copies of the tensors, in float32."""
+    return vae_of({name: tensor.clone() for name, tensor in state.items()}, ddconfig).float()

@@ -7,16 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from motionfocal.cli.convert import run
 from motionfocal.errors import CheckpointError, UnknownNameError
 from motionfocal.models.convert import KINDS, convert
 from motionfocal.models.pipeline_folder import PipelineFolder
-from motionfocal.models.videocrafter import ImageProjector, VideoCrafterUNet, load_lvdm_unet, load_lvdm_vae, load_unet
+from motionfocal.models.videocrafter import ImageProjector, VideoCrafterUNet
 
-from .lvdm import CLOSE, random_state, random_tensor, random_vae_state
+from .lvdm import CLOSE, load_lvdm_unet, load_lvdm_vae, random_state, random_tensor, random_vae_state
 from .test_videocrafter import DC, DDCONFIG, VC2
 
 open_clip = pytest.importorskip("open_clip")
@@ -106,7 +106,6 @@ def test_the_unet_is_the_checkpoints(converted):
     expected = load_lvdm_unet(parts["model.diffusion_model."], PARAMS[kind])
     weights = expected.state_dict()
     for unet in (
-        load_unet(out / "unet"),
         VideoCrafterUNet.from_pretrained(out / "unet"),
         PipelineFolder(str(out)).load("unet"),
     ):
@@ -187,10 +186,10 @@ def test_dtype_is_kept_and_other_containers_are_read(videocrafter2, tmp_path):
     torch.save(half, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
     for name in ("model.safetensors", "deep.ckpt", "old.ckpt"):
         weights = convert("videocrafter2", tmp_path / name, tmp_path / f"out-{name}")
-        unet = load_unet(tmp_path / f"out-{name}" / "unet")
-        assert unet.dtype == torch.float16
-        assert weights["unet"] == sum(weight.numel() for weight in unet.parameters())
-        assert torch.equal(unet.conv_out.bias, half["model.diffusion_model.out.2.bias"])
+        unet = load_file(tmp_path / f"out-{name}" / "unet" / "diffusion_pytorch_model.safetensors")
+        assert {tensor.dtype for tensor in unet.values()} == {torch.float16}
+        assert weights["unet"] == sum(tensor.numel() for tensor in unet.values())
+        assert torch.equal(unet["conv_out.bias"], half["model.diffusion_model.out.2.bias"])
 
 
 def test_an_interrupted_conversion_leaves_no_folder_and_the_next_one_succeeds(videocrafter2, tmp_path, monkeypatch):
@@ -257,17 +256,6 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     torch.save(checkpoint_state("dynamicrafter")[0], tmp_path / "model.ckpt")
     with pytest.raises(CheckpointError, match="takes 8 channels, one of this kind 4"):
         convert("videocrafter1", tmp_path / "model.ckpt", tmp_path / "out")
-
-
-def test_a_damaged_unet_folder_is_refused(converted, tmp_path):
-    _, _, out = converted
-    with pytest.raises(CheckpointError, match="no UNet can be read"):
-        load_unet(tmp_path)
-    unet = load_unet(out / "unet")
-    del unet.conv_out
-    unet.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"2 missing: conv_out\.bias, conv_out\.weight"):
-        load_unet(tmp_path)
 
 
 def test_the_command_lists_the_parts(videocrafter2, tmp_path, capsys):

@@ -12,9 +12,8 @@ from safetensors.torch import load_file
 from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import _rescaled
 from motionfocal.models.schedule import DiffusionSettings, FlowSchedule, FlowSettings
-from motionfocal.models.videocrafter import load_lvdm_unet
 
-from .lvdm import CLOSE, read_golden
+from .lvdm import CLOSE, load_lvdm_unet, read_golden
 
 CELLS = 4 * 8 * 8
 SETTINGS = [

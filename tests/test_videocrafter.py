@@ -14,12 +14,9 @@ from motionfocal.models.videocrafter import (
     ImageProjector,
     VideoCrafterUNet,
     extend,
-    load_lvdm_unet,
-    load_lvdm_vae,
-    widen_to_xcat,
 )
 
-from .lvdm import CLOSE, Reference, random_state, random_vae_state, read_golden
+from .lvdm import CLOSE, Reference, load_lvdm_unet, load_lvdm_vae, random_state, random_vae_state, read_golden
 
 TINY = {
     "in_channels": 4, "out_channels": 4, "model_channels": 32, "attention_resolutions": [1], "num_res_blocks": 1,
@@ -129,7 +126,7 @@ def test_xcat_is_the_references(vc2, golden):
     trained = load_lvdm_unet(
         state | {"input_blocks.0.0.weight": arrays["trained.input_blocks.0.0.weight"].float()}, params
     )
-    widened = widen_to_xcat(text_only)
+    widened = extend(text_only, xcat=True)
 
     def predict(unet, *parts):
         with torch.no_grad():
@@ -318,18 +315,6 @@ def test_wrong_tensors_are_named_as_the_checkpoint_names_them():
         load_lvdm_vae(vae, DDCONFIG)
 
 
-def test_the_loaded_network_is_a_copy_in_float32():
-    state = {name: tensor.half() for name, tensor in random_state(VC2).items()}
-    unet = load_lvdm_unet(state, VC2)
-    assert not unet.training
-    assert {weight.dtype for weight in unet.parameters()} == {torch.float32}
-    full = {name: tensor.float() for name, tensor in state.items()}
-    kept = full["out.2.bias"].clone()
-    with torch.no_grad():
-        load_lvdm_unet(full, VC2).conv_out.bias.zero_()
-    assert torch.equal(full["out.2.bias"], kept)
-
-
 UNSUPPORTED = {
     "dims": 3, "conv_resample": False, "use_scale_shift_norm": True, "resblock_updown": True, "tempspatial_aware": True,
     "temporal_selfatt_only": False, "use_relative_position": True, "use_causal_attention": True, "use_fp16": True,
@@ -425,14 +410,14 @@ def test_new_inputs_change_nothing_at_first_and_then_learn(unet, asked, priors):
 
 def test_an_extended_network_is_a_copy(unet):
     before = unet.conv_out.weight.detach().clone()
-    extended = widen_to_xcat(unet)
+    extended = extend(unet, xcat=True)
     assert (extended.config.in_channels, unet.config.in_channels) == (8, 4)
     with torch.no_grad():
         extended.conv_out.weight.zero_()
     assert torch.equal(unet.conv_out.weight, before)
-    assert widen_to_xcat(load_lvdm_unet(random_state(VC2), VC2).bfloat16()).dtype == torch.bfloat16
+    assert extend(load_lvdm_unet(random_state(VC2), VC2).bfloat16(), xcat=True).dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="xcat"):
-        widen_to_xcat(extended)
+        extend(extended, xcat=True)
     with pytest.raises(ConfigError, match="motion_mask"):
         extend(extend(extended, motion_mask=True), motion_mask=True)
 
@@ -446,7 +431,7 @@ def test_a_mask_stays_the_last_channel_when_xcat_comes_later(unet):
     mask = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = masked(sample, timestep, text, fps=fps, motion_mask=mask)
-        found = widen_to_xcat(masked)(torch.cat([sample, sample], 1), timestep, text, fps=fps, motion_mask=mask)
+        found = extend(masked, xcat=True)(torch.cat([sample, sample], 1), timestep, text, fps=fps, motion_mask=mask)
     torch.testing.assert_close(found, expected, **CLOSE)
 
 

@@ -161,7 +161,7 @@ def _by_part(state: State, kind: Kind, checkpoint: Path) -> dict[str, State]:
 def _modules(kind: Kind, parts: dict[str, State]) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {
         "unet": _unet(kind, parts["unet"]),
-        "vae": vae_of(parts["vae"], first_stage_params(parts["vae"]), copy=False),
+        "vae": vae_of(parts["vae"], first_stage_params(parts["vae"])),
         "text_encoder": text_encoder(parts["text_encoder"]),
     }
     if kind.images:
@@ -178,7 +178,7 @@ def _unet(kind: Kind, state: State) -> VideoCrafterUNet:
             f"UNet: it takes {params['in_channels']} channels, one of this kind {expected}; is it of another kind?"
         )
     gate = {"image_cross_attention_scale_learnable": True} if any(name.endswith(".alpha") for name in state) else {}
-    return unet_of(state, params | kind.unet | gate, copy=False)
+    return unet_of(state, params | kind.unet | gate)
 
 
 def _image_projector(kind: Kind, state: State) -> ImageProjector:

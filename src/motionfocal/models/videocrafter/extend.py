@@ -14,15 +14,6 @@ from motionfocal.models.videocrafter.weights import fill
 _FIRST_WEIGHT = "conv_in.weight"
 
 
-def widen_to_xcat(unet: VideoCrafterUNet) -> VideoCrafterUNet:
-    """A copy that takes an image latent beside the noisy one ``[B,2C,T,h,w]``: what MotiF fine-tunes.
-
-    Raises:
-        ConfigError: the UNet takes an image latent already.
-    """
-    return extend(unet, xcat=True)
-
-
 def extend(
     unet: VideoCrafterUNet,
     *,
@@ -33,9 +24,10 @@ def extend(
 ) -> VideoCrafterUNet:
     """A copy with more inputs: an image latent, image tokens, motion priors.
 
-    ``xcat`` alone is MotiF's image condition, ``image_attention`` alone its cross-attention ablation, both together
-    the dual one. New columns of the first convolution, new values (not keys, which are copies of the text's) and the
-    last layer of the score's MLP are zero, so that all of them change nothing at first and all of them learn.
+    ``xcat`` is an image latent beside the noisy one, ``[B,2C,T,h,w]``; alone it is MotiF's image condition,
+    ``image_attention`` alone its cross-attention ablation, both together the dual one. New columns of the first
+    convolution, new values (not keys, which are copies of the text's) and the last layer of the score's MLP are zero,
+    so that all of them change nothing at first and all of them learn.
 
     Raises:
         ConfigError: the UNet has the input already.

@@ -1,17 +1,14 @@
 """Fill a module with the tensors of a checkpoint that has other names for them: all of them, and nothing else."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from motionfocal.errors import CheckpointError, ConfigError
-from motionfocal.models.videocrafter.names import Source, Sources, unet_sources, vae_sources
+from motionfocal.models.videocrafter.names import Sources, unet_sources, vae_sources
 from motionfocal.models.videocrafter.params import first_stage_config, unet_config
 from motionfocal.models.videocrafter.unet import VideoCrafterUNet
 
@@ -55,32 +52,31 @@ def fill(module: _Module, tensors: Mapping[str, Tensor], *, copy: bool) -> _Modu
     return module.eval()
 
 
-def unet_of(state: Mapping[str, Tensor], params: Mapping[str, object], *, copy: bool) -> VideoCrafterUNet:
-    """As ``load_lvdm_unet``; without ``copy`` it takes the tensors as they are."""
-    config, checkpointing = unet_config(params)
-    with torch.device("meta"):
-        unet = VideoCrafterUNet(**config)
-    if checkpointing:
-        unet.enable_gradient_checkpointing()
-    return fill(unet, gather(unet, state, unet_sources(unet, state), "UNet"), copy=copy)
+def unet_of(state: Mapping[str, Tensor], params: Mapping[str, object]) -> VideoCrafterUNet:
+    """The UNet of VideoCrafter1, VideoCrafter2 or DynamiCrafter, of lvdm's own tensors, as they are, and config.
 
-
-def load_lvdm_unet(state: Mapping[str, Tensor], params: Mapping[str, object]) -> VideoCrafterUNet:
-    """The UNet of VideoCrafter1, VideoCrafter2 or DynamiCrafter, from lvdm's own tensors and config.
-
-    ``state`` has lvdm's names without the prefix ``model.diffusion_model.``, ``params`` is ``unet_config.params``. The
-    result holds copies in float32 and is called as ``unet(sample, timestep, encoder_hidden_states, fps=...)``, image
-    tokens standing after the text's 77, see ``VideoCrafterUNet.forward``.
+    ``state`` has lvdm's names without the prefix ``model.diffusion_model.``, ``params`` is ``unet_config.params``.
+    It is called as ``unet(sample, timestep, encoder_hidden_states, fps=...)``, image tokens standing after the text's
+    77, see ``VideoCrafterUNet.forward``.
 
     Raises:
         ConfigError: a param is unknown, missing or not supported.
         CheckpointError: tensors are missing, left over or of the wrong shape.
     """
-    return unet_of(state, params, copy=True).float()
+    config, checkpointing = unet_config(params)
+    with torch.device("meta"):
+        unet = VideoCrafterUNet(**config)
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    return fill(unet, gather(unet, state, unet_sources(unet, state), "UNet"), copy=False)
 
 
-def vae_of(state: Mapping[str, Tensor], ddconfig: Mapping[str, object], *, copy: bool) -> AutoencoderKL:
-    """As ``load_lvdm_vae``; without ``copy`` it takes the tensors as they are."""
+def vae_of(state: Mapping[str, Tensor], ddconfig: Mapping[str, object]) -> AutoencoderKL:
+    """The first stage of lvdm as diffusers' ``AutoencoderKL``; frames ``[N,3,H,W]`` in [-1, 1], latents x 0.18215.
+
+    ``state`` has lvdm's names without the prefix ``first_stage_model.``; the tensors are taken as they are. Raises as
+    ``unet_of`` does.
+    """
     config = first_stage_config(ddconfig)
     channels = config["latent_channels"]
     embedded = state["quant_conv.weight"].shape[0] // 2 if "quant_conv.weight" in state else channels
@@ -89,35 +85,4 @@ def vae_of(state: Mapping[str, Tensor], ddconfig: Mapping[str, object], *, copy:
     with torch.device("meta"):
         vae = AutoencoderKL(**config)
     sources = vae_sources(vae.state_dict(), len(vae.config.block_out_channels))
-    return fill(vae, gather(vae, state, sources, "first stage"), copy=copy)
-
-
-def load_lvdm_vae(state: Mapping[str, Tensor], params: Mapping[str, object]) -> AutoencoderKL:
-    """The first stage of lvdm as diffusers' ``AutoencoderKL``; frames ``[N,3,H,W]`` in [-1, 1], latents x 0.18215.
-
-    ``state`` has lvdm's names without the prefix ``first_stage_model.``, ``params`` is ``ddconfig``. The result holds
-    copies in float32.
-
-    Raises:
-        ConfigError: a param is unknown, missing or not supported.
-        CheckpointError: tensors are missing, left over or of the wrong shape.
-    """
-    return vae_of(state, params, copy=True).float()
-
-
-def load_unet(folder: Path) -> VideoCrafterUNet:
-    """A UNet from its folder in diffusers' layout, as ``convert`` writes it.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or the tensors are not exactly those of the config.
-    """
-    try:
-        config = VideoCrafterUNet.load_config(folder)
-        state = load_file(folder / "diffusion_pytorch_model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: no UNet can be read here: {error}") from error
-    with torch.device("meta"):
-        unet = VideoCrafterUNet.from_config(config)
-    own_names = {name: Source(name) for name in unet.state_dict()}
-    # A copy: otherwise the weights stay mapped from the file.
-    return fill(unet, gather(unet, state, own_names, str(folder)), copy=True)
+    return fill(vae, gather(vae, state, sources, "first stage"), copy=False)
