@@ -21,7 +21,6 @@ from motionfocal.models.build import ModelCard, build_model, load_model, save_mo
 from motionfocal.models.families import compact
 from motionfocal.models.protocol import ClipShape
 from motionfocal.report.results import read_results
-from motionfocal.study.analysis.analyze import analyze, read_analysis, write_analysis
 from motionfocal.study.analysis.export import write_votes
 from motionfocal.study.analysis.votes import read_votes
 from motionfocal.study.contest import load_contestants
@@ -94,7 +93,6 @@ DOORS = {
         Door("contest", load_contestants, "*"),
         Door("votes", lambda folder: [read_votes(path) for path in folder.glob("votes.[cj]*")], "votes.[cj]*"),
         Door("parquet", lambda folder: read_votes(folder / "votes.parquet"), "*.parquet", text=False),
-        Door("analysis", lambda folder: read_analysis(folder / "analysis.json"), "*"),
         Door("results", lambda folder: read_results(folder / "results.json"), "*"),
         Door("card", load_model, "*.json"),
         Door("weights", load_model, "*.safetensors", text=False),
@@ -162,7 +160,6 @@ def _lists(root: Path) -> None:
 def _made(root: Path) -> None:
     save_origin(root / "origin", Origin(benchmark=SpritesBenchmark(), sampling=SamplingSettings(), run=None))
     (root / "contest" / "contestants.json").write_text('{"ours": "a", "theirs": "b"}')
-    write_analysis(analyze(paper_votes()[:300], "made up", resamples=50), root / "analysis" / "analysis.json")
     values = [{"model": m, "id": i, "metric": "blur", "value": 0.5} for m in "ab" for i in "123"]
     (root / "results" / "results.json").write_text(json.dumps(values, indent=1))
     card = ModelCard(name="m", model=compact.Family(width=16), shape=ClipShape(frames=4, height=16, width=16, fps=8.0))

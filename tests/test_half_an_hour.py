@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from motionfocal.study.analysis.analyze import read_analysis
-
+from .analysis_file import read_analysis
 from .driving import REASONS, Driver, Said
 
 PAGE = (Path(__file__).parents[1] / "docs" / "half-an-hour.md").read_text()

@@ -7,7 +7,6 @@ import time
 
 import cv2
 import numpy as np
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from motionfocal.errors import AnswerError, ConfigError, ManifestError, MediaError, UnavailableError, UnknownNameError
+from motionfocal.errors import AnswerError, ConfigError, ManifestError, MediaError, UnavailableError
 from motionfocal.jsonl import read_jsonl
-from motionfocal.metrics.backbones import BackboneSettings, recipes
+from motionfocal.metrics.backbones import BackboneSettings, images, recipes
 from motionfocal.metrics.chat import KEY, Token, as_jpeg
-from motionfocal.metrics.scorers import ClipScorer, clip_scorer, spread
+from motionfocal.metrics.scorers import ClipScorer, spread
 from motionfocal.metrics.vlm_scorer import VlmScorer, VlmSettings, rating, yes_probability
 
 from .chat_server import said, serving
-from .tiny_backbones import TEXTS, TINY_CLIP, backbone_of, moving, sample_of, scored, tiny_clip
+from .tiny_backbones import TEXTS, backbone_of, moving, sample_of, scored, tiny_clip
 
 
 @given(st.integers(1, 200), st.integers(2, 20))
@@ -66,30 +65,11 @@ def test_clip_scorer_refuses(tmp_path, rng):
         ClipScorer(backbone_of(tiny_clip()), frames=1)
 
 
-def test_any_open_clip_model_from_a_file(tmp_path, rng, monkeypatch):
-    config = TINY_CLIP | {"vision_cfg": TINY_CLIP["vision_cfg"] | {"image_size": 96}}
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-96", config)
-    torch.manual_seed(0)
-    network = open_clip.CLIP(**config)
-    torch.save(network.state_dict(), tmp_path / "tiny.pt")
-    scorer = clip_scorer("tiny-96", str(tmp_path / "tiny.pt"), BackboneSettings(device="cpu"))
-    clip = moving(rng)
-    assert len(scored(scorer, sample_of(tmp_path, clip[0]), clip, TEXTS)) == 2
-    assert scorer.settings["preprocessing"]["side"] == 96
-    assert len(next(iter(scorer.settings["weights"].values()))) == 64
-
-
-def test_unknown_and_offline_are_told_apart(tmp_path):
+def test_weights_that_may_not_be_fetched_are_named(tmp_path):
     offline = BackboneSettings(folder=tmp_path, offline=True)
-    assert ClipScorer().name == "clip-ViT-L-14-openai" == clip_scorer().name
+    assert ClipScorer().name == "clip-ViT-L-14-openai"
     with pytest.raises(UnavailableError, match=r"ViT-B-32\.pt.*offline"):
-        _ = clip_scorer("ViT-B-32", settings=offline).settings
-    with pytest.raises(UnknownNameError, match="ViT-B-32"):
-        clip_scorer("ViT-B-31")
-    with pytest.raises(UnknownNameError, match="laion2b_s34b_b79k"):
-        clip_scorer("ViT-B-32", "no_such_tag")
-    with pytest.raises(UnavailableError, match=r"offline.*checkpoint file"):
-        clip_scorer("ViT-B-32", "laion2b_s34b_b79k", offline)
+        _ = ClipScorer(images.openai_clip("ViT-B-32", offline)).settings
 
 
 # The server.

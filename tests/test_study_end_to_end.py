@@ -26,13 +26,13 @@ from typer.testing import CliRunner
 
 from motionfocal.cli import app
 from motionfocal.generation.gallery import Gallery
-from motionfocal.study.analysis.analyze import read_analysis
 from motionfocal.study.analysis.simulation import Crowd, Population
 from motionfocal.study.fieldwork.checks import right_side
 from motionfocal.study.fieldwork.database import Database
 from motionfocal.study.fieldwork.records import ImpressionRecord, RaterRecord, VoteRecord
 from motionfocal.study.plan import Study
 
+from .analysis_file import read_analysis
 from .study_server import small_study
 
 pytestmark = pytest.mark.slow

@@ -14,12 +14,13 @@ from motionfocal.report.figure4 import figure4, standalone
 from motionfocal.report.page import MINUS
 from motionfocal.report.study_folder import analyze_to
 from motionfocal.report.study_page import NOTHING, render_study, shown_number, shown_p, shown_share, write_study_page
-from motionfocal.study.analysis.analyze import analyze, read_analysis, write_analysis
+from motionfocal.study.analysis.analyze import analyze, write_analysis
 from motionfocal.study.analysis.export import CheckRow, VoteRow
 from motionfocal.study.analysis.methods import methods_paragraph
 from motionfocal.study.analysis.votes import read_votes
 from motionfocal.study.protocol import REASONS
 
+from .analysis_file import read_analysis
 from .paper_votes import FIGURE_4, MODEL, paper_votes
 from .test_report import Page
 from .test_study_analysis import both_orders, vote

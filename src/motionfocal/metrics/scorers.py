@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motionfocal.errors import ConfigError, MediaError, UnavailableError, UnknownNameError
+from motionfocal.errors import ConfigError, MediaError
 from motionfocal.metrics.backbones import images
-from motionfocal.metrics.backbones.backbone import Backbone, require
-from motionfocal.metrics.backbones.images import BuildClip, ClipModel
+from motionfocal.metrics.backbones.backbone import Backbone
+from motionfocal.metrics.backbones.images import ClipModel
 from motionfocal.metrics.backbones.recipes import CLIP_PICTURE, Recipe
-from motionfocal.metrics.backbones.weights import BackboneSettings, WeightFile
+from motionfocal.metrics.backbones.weights import BackboneSettings
 from motionfocal.metrics.frame import Frame
 from motionfocal.metrics.metric import Sample
 
@@ -134,55 +133,3 @@ class _ClipScores:
 
 _BYTES = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 """As the mean and deviation of a recipe: leaves 0..255, whole numbers after Pillow's resizing."""
-
-
-def clip_scorer(
-    model: str = "ViT-L-14",
-    pretrained: str = "openai",
-    settings: BackboneSettings | None = None,
-    *,
-    frames: int = 8,
-) -> ClipScorer:
-    """CLIP of any of open_clip's models. ``pretrained`` is a checkpoint file of it, or a tag that open_clip knows.
-
-    Raises:
-        UnknownNameError: open_clip has no such model or tag. UnavailableError: open_clip is not installed, or the
-            tag's weights would have to be fetched and may not be (offline).
-    """
-    settings = settings or BackboneSettings()
-    if pretrained == "openai" and model in images.OPENAI_CLIP:
-        return ClipScorer(images.openai_clip(model, settings), frames=frames)
-    open_clip = require("open_clip", "CLIP")
-    config = open_clip.get_model_config(model)
-    if config is None:
-        raise UnknownNameError("model of open_clip", model, open_clip.list_models())
-    file, gelu, recipe = Path(pretrained), False, CLIP_PICTURE
-    if not file.is_file():
-        file, gelu, recipe = _tagged(open_clip, model, pretrained, settings)
-    build = BuildClip(model, quick_gelu=gelu)
-    side = config["vision_cfg"]["image_size"]
-    recipe = replace(recipe, side=side, crop=side)
-    weights = WeightFile(str(file.absolute()), "the file that was given")
-    return ClipScorer(
-        Backbone(f"clip-{model}", build, (weights,), ("open_clip_torch",), settings), recipe, frames=frames
-    )
-
-
-def _tagged(open_clip: object, model: str, tag: str, settings: BackboneSettings) -> tuple[Path, bool, Recipe]:
-    """The file of a tag, fetched by open_clip, whether its activation is the quick one, and its normalisation."""
-    from open_clip import pretrained as zoo
-
-    tags = zoo.list_pretrained_tags_by_model(model)
-    if tag not in tags:
-        raise UnknownNameError(f"pretrained tag of open_clip's {model} (or file)", tag, tags)
-    if settings.is_offline:
-        raise UnavailableError(
-            f"CLIP {model} {tag}: offline, so not fetched; give its checkpoint file instead of the tag"
-        )
-    entry = zoo.get_pretrained_cfg(model, tag)
-    try:
-        file = Path(zoo.download_pretrained(entry))
-    except (OSError, RuntimeError) as error:
-        raise UnavailableError(f"CLIP {model} {tag} cannot be fetched ({error}); give its checkpoint file") from error
-    normal = (tuple(entry.get("mean") or CLIP_PICTURE.normal[0]), tuple(entry.get("std") or CLIP_PICTURE.normal[1]))
-    return file, bool(entry.get("quick_gelu")), replace(CLIP_PICTURE, normal=normal)

@@ -1,22 +1,19 @@
-"""From votes to all that is said about them, and its file: ``analysis.json``, which is read back without loss."""
+"""From votes to all that is said about them, and its file: ``analysis.json``."""
 
 import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import get_args, get_origin, get_type_hints
+from typing import get_args
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
-from motionfocal.errors import ConfigError, DamagedFileError
+from motionfocal.errors import ConfigError
 from motionfocal.intervals import LEVEL
 from motionfocal.jsonl import without_nan
-from motionfocal.reading import read_json
 from motionfocal.study.analysis.agreement import agreement_of, unit_of
 from motionfocal.study.analysis.contents import Agreement, AgreementWithPeople, Analysis, ComparisonRow, Ranking, Table
 from motionfocal.study.analysis.orders import Settled, settle, with_people
@@ -93,20 +90,6 @@ def write_analysis(analysis: Analysis, path: Path) -> None:
     replace_text(path, text + "\n")
 
 
-def read_analysis(path: Path) -> Analysis:
-    """What ``write_analysis`` wrote; a null that stands for a number is NaN.
-
-    Raises:
-        DamagedFileError: no such file, or none of ours; the text names the field.
-    """
-    written = read_json(path, DamagedFileError)
-    try:
-        return TypeAdapter(Analysis).validate_python(_with_nan(Analysis, written))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DamagedFileError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
 def _table_of_people(
     votes: Sequence[Judgement],
     model: str | None,
@@ -176,21 +159,3 @@ def _only(settled: Settled, rater: str) -> Settled:
 
 def _mean_score(rows: Sequence[ComparisonRow]) -> float:
     return sum(row.ti2v_score.estimate for row in rows) / len(rows) if rows else math.nan
-
-
-def _with_nan(kind: object, value: object) -> object:
-    """The same with NaN for each null where ``kind`` wants a number and not nothing."""
-    inner = get_args(kind)
-    if kind is float and value is None:
-        return math.nan
-    if isinstance(kind, UnionType):
-        (wanted,) = set(inner) - {NoneType}
-        return None if value is None else _with_nan(wanted, value)
-    if isinstance(value, list) and get_origin(kind) is tuple:
-        return [_with_nan(inner[0], one) for one in value]
-    if isinstance(value, dict) and get_origin(kind) is dict:
-        return {key: _with_nan(inner[1], one) for key, one in value.items()}
-    if isinstance(value, dict) and isinstance(kind, type) and is_dataclass(kind):
-        kinds = get_type_hints(kind)
-        return {key: _with_nan(kinds.get(key), one) for key, one in value.items()}
-    return value

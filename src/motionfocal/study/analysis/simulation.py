@@ -68,17 +68,6 @@ class Population:
         """The true chance that a vote is for the left side, the model standing on both alike."""
         return (1 + self._chance(self.side) - self._chance(-self.side)) / 2
 
-    def reason_share(self, reason: str) -> tuple[float, float]:
-        """The true shares of all votes that choose the model, and the baseline, for ``reason``."""
-        habit = next(habit for habit in self.reasons if habit.reason == reason)
-        without_model = np.prod([1 - other.model for other in self.reasons])
-        without_baseline = np.prod([1 - other.baseline for other in self.reasons])
-        share = self.preference
-        return (
-            float(share * habit.model / (1 - without_model)),
-            float((1 - share) * habit.baseline / (1 - without_baseline)),
-        )
-
     def _chance(self, side: float) -> float:
         """Of choosing the model with this side term, integrated over the effects of items and raters."""
         mean, sd = self.effect + side, float(np.hypot(self.item_sd, self.rater_sd))
