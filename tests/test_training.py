@@ -4,11 +4,13 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -21,7 +23,7 @@ from motionfocal.cli.train import run as train_command
 from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
-from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
+from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError, TrainingError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
@@ -42,7 +44,7 @@ from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
 from motionfocal.training.processes import join_processes
-from motionfocal.training.records import figures_of, summands
+from motionfocal.training.records import figures_of, summands, unread_in
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
 from motionfocal.video import probe, read_image, write_clip
@@ -686,6 +688,57 @@ def test_a_run_does_not_go_on_with_other_clips(tmp_path, change):
     change(tmp_path / "clips")
     with pytest.raises(CheckpointError, match=r"00000002\.pt: was written with other clips"):
         run_training(config, open_data(config), tmp_path / "run", [])
+
+
+def break_after_its_first_frame(path):
+    """The file stays as long, and what looks at it sees nothing: frames from the middle on are zeros."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4]) - 8
+    data[start + length // 2 : start + length] = bytes(length - length // 2)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_breaks_after_its_first_frame_is_told_and_the_run_goes_on(tmp_path, workers):
+    folder_of_clips(tmp_path / "clips")
+    break_after_its_first_frame(tmp_path / "clips" / "1.mp4")
+    config = clips_config(tmp_path / "clips").model_copy(update={"workers": workers})
+    data = open_data(config)
+    assert not data.rejected
+    assert len(data.source) == 3
+    for run, stop in (("whole", []), ("killed", [StopAt(3)])):
+        with pytest.raises(Stop) if stop else nullcontext():
+            run_training(config, open_data(config), tmp_path / run, stop)
+    run_training(config, open_data(config), tmp_path / "killed", [])
+    assert same(losses(tmp_path / "whole"), losses(tmp_path / "killed"))
+    for run in ("whole", "killed"):
+        (row,) = read_jsonl(tmp_path / run / "unread.jsonl")
+        assert (row["step"], row["clip"]) == (1, "1")
+        assert re.search(r"1\.mp4: only \d of 6 frames can be decoded", row["reason"])
+        assert unread_in(tmp_path / run) == {"1": row["reason"]}
+
+
+def test_what_another_process_could_not_read_is_told_too(tmp_path, monkeypatch):
+    folder_of_clips(tmp_path)
+    break_after_its_first_frame(tmp_path / "1.mp4")
+    config = clips_config(tmp_path)
+    trainer = Trainer(config, open_data(config).source)
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda values: [*values, {"9": "9.mp4: gone"}])
+    missed = next(step for step in range(3) if trainer.source.load(step, 2, range(2)).unread)
+    assert trainer.unread == {}
+    trainer.train_step(iter([trainer.source.load(missed, 2, range(2))]))
+    assert list(trainer.unread) == ["1", "9"]
+
+
+def test_a_run_without_a_clip_to_read_ends(tmp_path):
+    folder_of_clips(tmp_path)
+    config = clips_config(tmp_path)
+    data = open_data(config)
+    for n in range(3):
+        (tmp_path / f"{n}.mp4").unlink()
+    with pytest.raises(MediaError, match=r"none of 3 clips of 4x16x16 can be read any more; first: .*\.mp4"):
+        run_training(config, data, tmp_path / "run", [])
 
 
 def test_a_checkpoint_of_before_clips_were_written_down_goes_on(tmp_path):

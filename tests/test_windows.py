@@ -247,7 +247,20 @@ def test_clips_in_a_shard_are_read_like_files(tmp_path):
         assert (by_text[example.text].frames == example.frames).all()
 
 
-def test_a_clip_that_breaks_later_is_an_error_with_its_name(tmp_path):
+def test_the_next_clip_of_a_bucket_stands_in_for_one_that_breaks_later(tmp_path):
+    source, _ = load_folder(folder_data(folder_of_shapes(tmp_path / "clips"), **SHAPES), seed=0)
+    before = [source.batch(step, 2) for step in range(8)]
+    (tmp_path / "clips" / "1.mp4").unlink()
+    broken, other = text_of("1.mp4"), text_of("2.mp4")
+    for step, batch in enumerate(before):
+        for one, now in zip(batch, source.batch(step, 2), strict=True):
+            assert now.text == (other if one.text == broken else one.text)
+            assert list(now.unread) == (["1"] if one.text == broken else [])
+            assert (one.text == broken) or (now.frames == one.frames).all()
+    assert any(one.text == broken for batch in before for one in batch)
+
+
+def test_the_only_clip_of_a_bucket_that_breaks_later_is_an_error_with_its_name(tmp_path):
     names = write_clips(tmp_path / "clips", 1)
     write_table(tmp_path / "clips" / "metadata.csv", names)
     source, _ = load_folder(folder_data(tmp_path / "clips", cache=None), seed=0)
