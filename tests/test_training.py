@@ -30,7 +30,8 @@ from motionfocal.models.build import ModelCard, best_device, build_model, load_m
 from motionfocal.models.families import compact, unet3d, wan
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
-from motionfocal.motion import HeatmapSettings, LatentSpec
+from motionfocal.motion import HeatmapSettings, LatentSpec, run_networks_on
+from motionfocal.motion.raft import Raft
 from motionfocal.training.checkpoint import (
     alone_in,
     checkpoints,
@@ -41,7 +42,7 @@ from motionfocal.training.checkpoint import (
 )
 from motionfocal.training.config import dump_config, load_config
 from motionfocal.training.learner import Learner
-from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
+from motionfocal.training.loop import Trainer, learning_rate, refuse_forked_networks, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
 from motionfocal.training.processes import join_processes
 from motionfocal.training.records import figures_of, summands, unread_in
@@ -729,6 +730,27 @@ def test_what_another_process_could_not_read_is_told_too(tmp_path, monkeypatch):
     assert trainer.unread == {}
     trainer.train_step(iter([trainer.source.load(missed, 2, range(2))]))
     assert list(trainer.unread) == ["1", "9"]
+
+
+def test_networks_in_forked_processes_on_a_gpu_are_refused():
+    gpu = torch.device("cuda", 1)
+    asked = ["workers=2", "motion.estimator=raft_small"]
+    refused = tiny(*asked)
+    with pytest.raises(ConfigError, match=r"workers is 2.*motion\.estimator=raft_small would: set workers=0, or"):
+        refuse_forked_networks(refused, gpu)
+    refuse_forked_networks(refused, CPU)
+    for fine in (["workers=0"], ["motion.estimator=dis"]):
+        refuse_forked_networks(tiny(*asked, *fine), gpu)
+    refuse_forked_networks(tiny("workers=2", "motion.source=difference"), gpu)
+
+
+def test_flow_is_computed_where_the_training_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Raft, "usual_device", None)
+    trainer_of(tiny("device=cpu"))
+    assert Raft(load=lambda size: torch.nn.Identity()).device == CPU, "though there is a GPU"
+    run_networks_on(torch.device("cuda", 1))
+    assert Raft.usual_device == "cuda", "the process's current one, which accelerate sets"
 
 
 def test_a_run_without_a_clip_to_read_ends(tmp_path):

@@ -26,6 +26,7 @@ from motionfocal.models.build import (
 )
 from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
+from motionfocal.motion import NETWORKS, run_networks_on
 from motionfocal.training.checkpoint import (
     TrainingState,
     alone_in,
@@ -60,6 +61,9 @@ class Trainer:
         self.config, self.step = config, 0
         self.unread: dict[str, str] = {}
         self.processes = join_processes(config.device)
+        if not isinstance(source, CacheSource):
+            refuse_forked_networks(config, self.processes.device)
+        run_networks_on(self.processes.device)
         self.split = split_of(config, self.processes.num_processes)
         self.data = source.fingerprint
         if not same_everywhere(self.data):
@@ -157,6 +161,16 @@ class Trainer:
         state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None, self.data)
         self.step = state["step"]
         self.learner.resume(state["learner"])
+
+
+def refuse_forked_networks(config: TrainingConfig, device: torch.device) -> None:
+    """Raise ConfigError where processes that read ahead would compute flow on a GPU that this one works on already."""
+    motion, on_gpu = config.motion, device.type == "cuda"
+    if config.workers and on_gpu and motion.source == "flow" and motion.estimator in NETWORKS:
+        raise ConfigError(
+            f"workers is {config.workers}, and CUDA cannot be used in processes that are forked from one that uses it,"
+            f" as motion.estimator={motion.estimator} would: set workers=0, or prepare the clips once (data.cache)"
+        )
 
 
 def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> VideoModel:
