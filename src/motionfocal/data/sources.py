@@ -251,7 +251,8 @@ class FolderSource:
         for item, shot in enumerate(shots):
             self._alike.setdefault(shot.bucket, []).append(item)
         self.shapes = shapes_of([(shot.bucket, sampling.usual_fps(shot.footage)) for shot in shots])
-        self.fingerprint = fingerprint_of((shot.caption.id, shot.caption.text, shot.footage) for shot in shots)
+        clips = ((shot.caption.id, shot.caption.text, shot.footage) for shot in shots)
+        self.fingerprint = fingerprint_of(clips, self._order)
 
     def __len__(self) -> int:
         return len(self._shots)
@@ -340,9 +341,9 @@ def read_window(video: VideoFile, window: Window) -> Clip:
         return read_clip(path, frames=window.frames, stride=window.stride, start=window.start, size=size)
 
 
-def fingerprint_of(clips: Iterable[object]) -> str:
-    """A short hash of what tells the clips of a source, in their order."""
-    digest = hashlib.sha256()
+def fingerprint_of(clips: Iterable[object], order: BucketedOrder) -> str:
+    """A short hash of what tells the clips of a source, and of the scheme by which they are ordered."""
+    digest = hashlib.sha256(order.scheme.encode())
     for clip in clips:
         digest.update(f"{clip!r}\n".encode())
     return digest.hexdigest()[:16]

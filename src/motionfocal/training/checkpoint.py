@@ -179,6 +179,7 @@ def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool, d
     if state.get("data", data) != data:
         raise CheckpointError(
             f"{path}: was written with other clips: some were added, removed, changed or could not be read, which"
-            " reorders every later batch; bring them back, or choose another folder to start anew"
+            " reorders every later batch, or they lie in several buckets, which older versions ordered otherwise; bring"
+            " them back, or choose another folder to start anew"
         )
     return state
