@@ -236,6 +236,13 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     assert load_result(tmp_path, bad) is None
 
 
+def test_a_run_beside_others_may_have_readers_of_its_own(tmp_path):
+    (run, *_), (same, *_) = runs_of(set={**TINY, "workers": 1}), runs_of()
+    assert run_side_by_side([run], tmp_path / "with", workers=1) == []
+    with_readers, without = load_result(tmp_path / "with", run), carry_out(same, tmp_path / "without")
+    assert (with_readers.curve, with_readers.worlds) == (without.curve, without.worlds)
+
+
 def test_a_run_that_is_killed_is_told_by_what_and_its_log_is_kept(tmp_path):
     run = runs_of(set={**TINY, "steps": 5000})[0]
     log = run_folder(tmp_path, run) / LOG
