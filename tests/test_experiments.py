@@ -178,6 +178,38 @@ def test_a_model_that_takes_a_mask_is_told_where_what_is_asked_for_moves(told, m
         assert moving.mean() <= mask.mean() < 0.5
 
 
+class Reached(Exception):
+    pass
+
+
+def test_a_run_is_judged_where_it_trained(tmp_path, monkeypatch):
+    """On the device that its machine names."""
+    run = runs_of()[0]
+
+    def load(folder, device):
+        raise Reached(device)
+
+    monkeypatch.setattr("motionfocal.experiments.work.best_device", lambda asked: f"the best for {asked}")
+    monkeypatch.setattr("motionfocal.experiments.work.load_model", load)
+    with pytest.raises(Reached, match="the best for auto"):
+        carry_out(run, tmp_path)
+
+
+def test_the_error_by_noise_is_computed_where_the_network_is(monkeypatch):
+    card = ModelCard(name="m", model=runs_of()[0].config.model, shape=ClipShape(frames=3, height=16, width=16, fps=8.0))
+    model = build_model(card.model, card.shape, seed=0)
+    model.network.to("meta")
+
+    def predict(noisy, timestep, condition):
+        entered = [noisy, timestep, condition.fps, *condition.image.values(), *condition.text.values()]
+        raise Reached([tensor.device.type for tensor in entered])
+
+    monkeypatch.setattr(model, "predict", predict)
+    with pytest.raises(Reached) as reached:
+        measure.error_by_noise(LoadedModel(card, model), runs_of()[0].world)
+    assert set(reached.value.args[0]) == {"meta"}
+
+
 def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):
     run = runs_of(worlds={"own": {}, "noisy": {"noise": 4.0}})[0]
     result = carry_out(run, tmp_path)
