@@ -41,6 +41,7 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import dump_config, load_config
+from motionfocal.training.dropout import ClipDropouts
 from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, refuse_forked_networks, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
@@ -583,13 +584,21 @@ def test_a_step_that_cannot_be_shared_equally_is_refused():
         split_of(tiny("batch_size=3", "micro_batch_size=2"), 1)
 
 
-def test_accumulation_does_not_change_the_gradient():
+UNET3D = ["model={family: unet3d, text_width: 16}"]
+"""It drops a tenth of what its convolutions over time give."""
+
+DIVIDED = {"compact": [], "dropout": UNET3D, "recomputed": [*UNET3D, "gradient_checkpointing=true"]}
+
+
+@pytest.mark.parametrize("changes", DIVIDED.values(), ids=DIVIDED)
+def test_accumulation_does_not_change_the_gradient(changes):
     """One pass over four clips, two over two, four over one: the same update."""
     norms = []
     for size in (4, 2, 1):
-        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=motionfocal")
+        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=motionfocal", *changes)
         trainer = trainer_of(config)
         wake(trainer.model)
+        trainer.model.network.train()
         parts = (trainer.source.load(0, 4, trainer.split.clips(part)) for part in trainer.parts)
         norms.append(trainer.train_step(parts))
     for other in norms[1:]:
@@ -938,6 +947,39 @@ def test_a_picture_of_a_large_clip_stays_small():
     assert (picture[:133, -200:] == clip[-1, :399:3, ::3]).all()
 
 
+def dropped(trainer, step, clips, rows=6):
+    """What the first layer with dropout leaves of ones."""
+    trainer.dropouts.clips = ClipSeeds(trainer.config.seed, step, clips)
+    layer = next(m for m in trainer.model.network.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0)
+    return layer(torch.ones(len(clips) * rows, 500))
+
+
+def test_what_is_dropped_of_a_clip_depends_on_seed_step_and_place_alone():
+    trainer = trainer_of(tiny(*UNET3D))
+    whole = dropped(trainer, 0, range(4))
+    assert torch.equal(whole, dropped(trainer, 0, range(4)))
+    assert torch.equal(whole[6:18], dropped(trainer, 0, range(1, 3)))
+    assert not torch.equal(whole[:6], whole[6:12])
+    assert not torch.equal(whole, dropped(trainer, 1, range(4)))
+    assert whole.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
+    assert (whole == 0).float().mean().item() == pytest.approx(0.1, abs=0.015)
+    with trainer.averaged():
+        assert (dropped(trainer, 0, range(4)) == 1).all()
+
+
+def test_dropout_layers_differ_and_keep_their_place():
+    inner = torch.nn.Sequential(torch.nn.Dropout(0.5))
+    network = torch.nn.Sequential(torch.nn.Dropout(0.5), inner, torch.nn.Dropout(0))
+    names = [name for name, _ in network.named_modules()]
+    dropouts = ClipDropouts(network)
+    dropouts.clips = ClipSeeds(0, 0, range(2))
+    assert [name for name, _ in network.named_modules()] == names
+    ones = torch.ones(4, 100)
+    assert not torch.equal(network[0](ones), network[1](ones))
+    assert network[0](torch.ones(3, 100)).shape == (3, 100), "rows that are no clips' are drawn together"
+
+
 def test_dropout_draws_from_no_clips_stream():
     clips = {stable_seed(7, 3, clip) for clip in range(64)}
-    assert len(clips | {dropout_seed(7, 3, process) for process in range(8)}) == 72
+    layers = {seed for layer in range(4) for seed in ClipSeeds(7, 3, range(64)).dropout_seeds(layer)}
+    assert len(clips | layers | {dropout_seed(7, 3, process) for process in range(8)}) == 328

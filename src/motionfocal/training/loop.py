@@ -37,6 +37,7 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
+from motionfocal.training.dropout import ClipDropouts
 from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
 from motionfocal.training.processes import distribute, join_processes, merged, same_everywhere, without_exchange
@@ -79,6 +80,7 @@ class Trainer:
             seed=config.seed,
         )
         self.model = trainable_model(config, source.shapes)
+        self.dropouts = ClipDropouts(self.model.network)
         if config.validation:  # steps that cannot be sampled are refused now, and not at the first validation
             cells = self.model.spec.grid(source.shape.frames, source.shape.height, source.shape.width)
             self.model.schedule.sampler(config.validation.steps, math.prod(cells))
@@ -137,6 +139,7 @@ class Trainer:
         encoded = batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
         seeds = ClipSeeds(self.config.seed, self.step, self.split.clips(part))
         with nullcontext() if part == self.parts[-1] else without_exchange(self.model.network):
+            self.dropouts.clips = seeds
             output = self.objective(encoded, seeds)
             (output.total / len(self.parts)).backward()
         found = summands(output)
