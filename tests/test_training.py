@@ -24,7 +24,7 @@ from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError, TrainingError
-from motionfocal.jsonl import read_jsonl
+from motionfocal.jsonl import append_jsonl, read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
 from motionfocal.models.families import compact, unet3d, wan
@@ -46,7 +46,7 @@ from motionfocal.training.learner import Learner
 from motionfocal.training.loop import Trainer, learning_rate, refuse_forked_networks, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
 from motionfocal.training.processes import join_processes
-from motionfocal.training.records import figures_of, summands, unread_in
+from motionfocal.training.records import RunRecords, figures_of, summands, unread_in
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
 from motionfocal.video import probe, read_image, write_clip
@@ -727,6 +727,28 @@ def test_a_clip_that_breaks_after_its_first_frame_is_told_and_the_run_goes_on(tm
         assert (row["step"], row["clip"]) == (1, "1")
         assert re.search(r"1\.mp4: only \d of 6 frames can be decoded", row["reason"])
         assert unread_in(tmp_path / run) == {"1": row["reason"]}
+
+
+def test_where_nothing_moves_the_records_are_json(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "moving_loss": NaN}\n')  # of an older version
+    figures = figures_of(torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0, 0.0]]))
+    assert math.isnan(figures["moving_loss"])
+    with RunRecords(tmp_path, 1) as records:
+        records.add("metrics.jsonl", 2, figures)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    first, second = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert (first["moving_loss"], second["moving_loss"], second["loss_ratio"]) == (None, None, None)
+    assert second["loss"] == 1.0
+
+
+def test_numbers_that_are_not_finite_are_null_in_a_list(tmp_path):
+    row = {"a": [1.0, math.inf], "b": {"c": math.nan, "d": "NaN"}, "e": (2, True)}
+    append_jsonl(tmp_path / "list.jsonl", row)
+    assert read_jsonl(tmp_path / "list.jsonl") == [{"a": [1.0, None], "b": {"c": None, "d": "NaN"}, "e": [2, True]}]
 
 
 def test_what_another_process_could_not_read_is_told_too(tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def figures_of(parts: Tensor) -> dict[str, float]:
     """The figures of a step from the ``summands`` of its parts ``[N,6]``, which have equally many cells.
 
     They do not depend on how a step is divided: ``moving_loss`` is the mean over the moving cells of all parts, NaN
-    where nothing moves. They are computed on the CPU: Apple's GPUs have no float64.
+    where nothing moves, which is null in ``metrics.jsonl``. They are computed on the CPU: Apple's GPUs have no float64.
     """
     loss, diffusion, motif, weight, share, moving = parts.cpu().double().mean(dim=0).tolist()
     moving_loss = moving / share if share else float("nan")
