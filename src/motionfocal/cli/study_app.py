@@ -73,7 +73,7 @@ def serve(
     study: Folder,
     database: Database = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     public_url: Annotated[
         str, typer.Option(help="Where raters reach it, as https://study.example.org, behind a proxy that does TLS.")
     ] = "",
