@@ -1,11 +1,11 @@
 """The verbs that compare models; light, as ``motionfocal --help`` reads them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from motionfocal.cli.options import Address, Engine, Shard, parse_size
+from motionfocal.cli.options import Address, Engine, Guidance, Remembered, Shard, Steps, parse_size
 from motionfocal.engine import engine_of
 
 
@@ -15,20 +15,46 @@ def generate(
         typer.Argument(help="A run, a converted folder, a pipeline (folder or owner/name), or a baseline's name."),
     ],
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="ti2v-bench, animatebench, or a folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before goes on.")],
-    name: Annotated[str | None, typer.Option(help="What the gallery calls the model; unset, its own name.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Folder of an in-process baseline's weights.")] = None,
-    checkout: Annotated[Path | None, typer.Option(help="A baseline that is a program: your clone of it.")] = None,
-    python: Annotated[Path | None, typer.Option(help="And the python of its environment.")] = None,
-    lora: Annotated[Path | None, typer.Option(help="Adapters for a pipeline: a file, or what 'export' wrote.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Height and width; unset, the model's.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames a clip; unset, the model's.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second; unset, the model's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps; unset, the model's.")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="Guidance; unset, the model's.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before is resumed.")],
+    name: Annotated[str | None, typer.Option(help="What the gallery calls the model; default: its own name.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="For a baseline that runs in this process: the folder of its weights.")
+    ] = None,
+    checkout: Annotated[
+        Path | None, typer.Option(help="For a baseline that is a program of its own: the folder of your clone of it.")
+    ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="For a baseline that is a program of its own: the python of the environment it runs in."),
+    ] = None,
+    lora: Annotated[
+        Path | None,
+        typer.Option(help="For a pipeline of diffusers, not for a run: adapters, a file or what 'export' wrote."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Height and width, not for a run; default: the model's.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames per clip, not for a run; default: the model's.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Rate of the written clips, not for a run; default: the model's. Pipelines that take a rate, as"
+            " LTX-Video's, are told it, too; of any other model it does not change the frames."
+        ),
+    ] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     more: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Anything else, as in eta=1 or negative_prompt=blurry."),
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="Change a setting of sampling, not a key of a config: of a run, as --set eta=1; of a pipeline, any"
+            " keyword of its call, as --set negative_prompt=blurry; may be repeated. docs/comparing.md has the others.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the noise, an item's the same for every model.")] = 0,
     shard: Shard = None,
@@ -44,8 +70,8 @@ def generate(
     [bold]motionfocal generate runs/mine -b ti2v-bench -o galleries/mine[/bold] a model that you trained;
     [bold]motionfocal generate Wan-AI/Wan2.2-TI2V-5B-Diffusers -b ti2v-bench -o galleries/wan[/bold] a pipeline;
     [bold]motionfocal generate dynamicrafter --weights FOLDER -b my-items -o galleries/dc[/bold] a baseline, of which
-    [bold]motionfocal baselines[/bold] lists nine. Killed at any moment, the same command goes on. An item that fails is
-    listed at the end and the others go on; the exit code is then 1. More in docs/comparing.md.
+    [bold]motionfocal baselines[/bold] lists nine. Killed at any moment, the same command resumes. An item that fails is
+    listed at the end, the rest is processed; the exit code is then 1. More in docs/comparing.md.
     """
     from motionfocal.cli.generate import parse_settings, run
     from motionfocal.generation.open import Options
@@ -67,7 +93,7 @@ def generate(
 
 
 def baselines(
-    name: Annotated[str | None, typer.Argument(help="One of them; unset, all in a table.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of them; default: all, in a table.")] = None,
 ) -> None:
     """List the nine open models that the paper compares with: licence, size, command, what to install and watch."""
     from motionfocal.cli.baselines import run
@@ -77,12 +103,15 @@ def baselines(
 
 def metrics(
     galleries: Annotated[list[Path], typer.Argument(help="Galleries on one benchmark, one of each model.")],
-    benchmark: Annotated[
-        str | None,
-        typer.Option("--benchmark", "-b", help="A name or a folder; unset, what the galleries remember."),
-    ] = None,
+    benchmark: Remembered = None,
     metric_set: Annotated[
-        str, typer.Option("--metrics", "-m", help="weights-free, siblings, vbench-i2v, animatebench or all.")
+        Literal["weights-free", "siblings", "vbench-i2v", "animatebench", "all"],
+        typer.Option(
+            "--metrics",
+            "-m",
+            metavar="weights-free|siblings|vbench-i2v|animatebench|all",
+            help="Which ones: weights-free needs no network; docs/metrics.md explains each.",
+        ),
     ] = "weights-free",
     out: Annotated[Path, typer.Option("--out", "-o", help="Rows as JSON: model, id, image, metric, value.")] = Path(
         "results.json"
@@ -91,7 +120,7 @@ def metrics(
         str | None, typer.Option(metavar="I/N", help="Measure part I of N; then once without, to put them together.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that measure at once; unset or 0, this one.")
+        int | None, typer.Option(min=0, help="Processes that measure at once; default: 0, this one.")
     ] = None,
     engine: Engine = "local",
     address: Address = None,
@@ -100,7 +129,7 @@ def metrics(
 
     A still video, one that only pans, and the clips with other texts are measured beside the models. Means come with
     intervals that draw whole pictures, differences with a paired test. A clip that cannot be measured is listed at the
-    end and the others go on; the exit code is then 1. Killed at any moment, the same command goes on.
+    end, the rest is processed; the exit code is then 1. Killed at any moment, the same command resumes.
     """
     from motionfocal.cli.metrics import run
 
@@ -112,7 +141,7 @@ def fvd(
     reference: Annotated[Path, typer.Option("--reference", "-r", help="A folder of videos to compare with.")],
     least: Annotated[
         int | None,
-        typer.Option(min=2, help="Clips that each set must have; unset, 401: one more than I3D's 400 features."),
+        typer.Option(min=2, help="Clips that each set must have; default: 401, one more than I3D's 400 features."),
     ] = None,
 ) -> None:
     """Frechet video distance of galleries to a folder of videos, by I3D: a number about sets, without an interval."""
@@ -136,19 +165,21 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="A folder that 'judge' or 'demo' wrote, or galleries.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Galleries: the page's folder. Else the page (default: report.html inside)."),
+        typer.Option(
+            "--out", "-o", help="Galleries: the page's folder, required. Else the page; default: report.html inside."
+        ),
     ] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(
-            "--benchmark", "-b", help="Galleries: their benchmark, a folder or name; unset, as they remember."
+            "--benchmark", "-b", help="Galleries: their benchmark, a folder or name; default: what they remember."
         ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Galleries: results.json of 'metrics', for values, tables and plots.")
     ] = None,
     heatmaps: Annotated[
-        bool, typer.Option("--heatmaps", help="Galleries: also make motion overlays (a second or more a clip).")
+        bool, typer.Option("--heatmaps", help="Galleries: also make motion overlays (a second or more per clip).")
     ] = False,
 ) -> None:
     """Make a page: of a comparison, one self-contained file; of galleries, a folder to browse, zip and move.

@@ -1,7 +1,7 @@
 """The verbs to begin with; light, as ``motionfocal --help`` reads them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,13 +9,15 @@ from motionfocal.cli.options import Changes
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the demo; a half-finished one goes on.")] = Path(
-        "runs/demo"
-    ),
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each model; unset, the recipe's.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the demo; a half-finished one is resumed.")
+    ] = Path("runs/demo"),
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of each model; default: the recipe's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws weights, clips and noise, the same for both models.")] = 0,
     images: Annotated[int, typer.Option(min=1, help="Held-out images.")] = 32,
-    texts: Annotated[int, typer.Option(min=1, max=24, help="Texts an image.")] = 4,
+    texts: Annotated[int, typer.Option(min=1, max=24, help="Texts per image.")] = 4,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser at the end.")] = True,
 ) -> None:
     """Train a small TI2V model with and without the motion focal loss, and have an exact judge compare them.
@@ -55,24 +57,32 @@ def heatmap(
             "--config", "-c", help="A YAML file or recipe: what its training sees, in place of the options below."
         ),
     ] = None,
-    estimator: Annotated[str | None, typer.Option(help="farneback (unset), dis, raft_large or raft_small.")] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(metavar="farneback|dis|raft_large|raft_small", help="Optical flow; default: farneback."),
+    ] = None,
     scale: Annotated[
-        str | None, typer.Option(help="robust (unset), clip_max, diagonal, or a number of pixels above 0.")
+        str | None,
+        typer.Option(
+            metavar="robust|clip_max|diagonal|NUMBER",
+            help="What motion is divided by, NUMBER in pixels above 0; default: robust.",
+        ),
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="raw (unset), or compensated: subtract the camera's motion.")
+        Literal["raw", "compensated"] | None,
+        typer.Option(metavar="raw|compensated", help="compensated: subtract the camera's motion; default: raw."),
     ] = None,
     floor: Annotated[
-        float | None, typer.Option(min=0, help="Motion below this many pixels a frame counts as none; unset, 0.5.")
+        float | None, typer.Option(min=0, help="Motion below this many pixels per frame counts as none; default: 0.5.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(min=2, help="Frames a clip; unset, all of them.")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Take every n-th frame; unset, all.")] = None,
+    frames: Annotated[int | None, typer.Option(min=2, help="Frames per clip; default: all of them.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Take every n-th frame; default: 1, all.")] = None,
 ) -> None:
     """Compute motion heatmaps of clips: an overlay as a video and as a picture, and the moving share of each.
 
     [bold]motionfocal heatmap my_clips/[/bold] takes clips as they are; [bold]--config my.yaml[/bold] as its training
     sees them: its motion settings, at its frames, stride and size.
-    A clip that cannot be read is listed at the end and the others go on; the exit code is then 1.
+    A clip that cannot be read is listed at the end, the rest is processed; the exit code is then 1.
     """
     from motionfocal.cli.heatmap import look_by, look_of, run
 
