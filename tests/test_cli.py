@@ -149,6 +149,12 @@ def test_the_choices_of_help_are_those_that_there_are():
     assert set(shown["estimator"].split("|")) <= set(known_estimators())
 
 
+def test_what_two_verbs_take_is_explained_alike():
+    one, other = ({p.name: p.help for p in get_command(app).commands[verb].params} for verb in ("animate", "generate"))
+    for name in ("steps", "guidance"):
+        assert one[name] == other[name]
+
+
 def test_show_prints_the_resolved_config_and_needs_no_folder():
     said = motionfocal("train", "sprites", "--show", "--set", "loss.strength=2.5")
     assert "strength: 2.5" in said
