@@ -49,7 +49,8 @@ def _flags(option: Any) -> str:  # noqa: ANN401
     default = option.default
     silent = default is None or isinstance(default, bool | list) or callable(default)
     said = "" if silent else f" (default: `{default}`)"
-    return flags + said
+    form = f" `{option.metavar}`".replace("|", "\\|") if option.metavar else ""
+    return flags + form + said
 
 
 def config_keys() -> str:
