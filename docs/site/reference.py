@@ -57,7 +57,7 @@ def config_keys() -> str:
     """The page of all keys of a training config."""
     intro = (
         "# Config keys\n\nEvery key of the file that `train`, `prepare` and `doctor` take, as `--set a.b=c` names it."
-        " An unknown key is an error. `motionfocal train RECIPE --out RUN --show` prints a resolved config.\n"
+        " An unknown key is an error. `motionfocal train RECIPE --show` prints a resolved config.\n"
     )
     return intro + "\n".join(_of_settings("", TrainingConfig))
 
