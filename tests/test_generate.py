@@ -416,7 +416,7 @@ def read_image_name(folder, number):
 
 
 def command(root, bench, out):
-    arguments = ["generate", root / "run", "-b", bench, "-o", out, "--steps", 60, "--limit", 12]
+    arguments = ["generate", root / "run", "-b", bench, "-o", out, "--steps", 20, "--limit", 12]
     return ["-m", "motionfocal", *map(str, arguments)]
 
 

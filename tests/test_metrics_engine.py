@@ -346,7 +346,7 @@ def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, gallerie
 
 @pytest.fixture(scope="module")
 def world():
-    return SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=4, texts=4)
+    return SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=2, texts=4)
 
 
 def of_world(folder, model, world, action_of):
