@@ -1,8 +1,6 @@
 """The command line as a person uses it: real files, real processes, errors that say what to do."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -21,13 +19,14 @@ from motionfocal.training.config import load_config
 from motionfocal.training.run import open_data
 from motionfocal.video import probe, read_clip, read_image, write_clip
 
+from . import warm
+
 WORLD = ["--set=data.world.size=16", "--set=data.world.frames=4"]
 SMALL = ["--set=model.width=16", "--set=model.text_width=16", "--set=batch_size=2", "--set=optimizer.warmup_steps=1"]
 
 
 def motionfocal(*arguments, fails=False):
-    command = [sys.executable, "-m", "motionfocal", *map(str, arguments)]
-    out = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    out = warm.run("-m", "motionfocal", *arguments)
     assert (out.returncode != 0) == fails, out.stdout + out.stderr
     assert "Traceback" not in out.stderr, out.stderr
     return out.stdout + out.stderr

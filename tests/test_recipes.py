@@ -143,7 +143,7 @@ def test_the_paper_says_what_the_document_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ltx-video", "paper"])
+@pytest.mark.parametrize("name", ["ltx-video", pytest.param("paper", marks=pytest.mark.long)])
 def test_the_document_has_the_benchmarks_figures(name, tmp_path, estimates):
     estimates.BASES[name].write(tmp_path)
     row = estimates.row(name, load_config(CONFIGS[name]), tmp_path)

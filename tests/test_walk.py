@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 from motionfocal.jsonl import read_jsonl
 from motionfocal.video import probe, write_clip
 
+from . import warm
 from .textured import textured_clip
 from .tiny_wan import write_folder
 
@@ -43,8 +42,7 @@ def desk(tmp_path, monkeypatch):
 
 
 def run(line):
-    command = [sys.executable, "-m", *shlex.split(line.partition(" > ")[0])]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    done = warm.run("-m", *shlex.split(line.partition(" > ")[0]), timeout=600)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done.stdout
 
