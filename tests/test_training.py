@@ -3,9 +3,7 @@
 import errno
 import json
 import math
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -51,6 +49,7 @@ from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
 from motionfocal.video import probe, read_image, write_clip
 
+from . import warm
 from .tiny_wan import write_folder
 
 SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
@@ -405,27 +404,24 @@ def test_resume_after_kill_gives_the_same_losses_digit_for_digit(tmp_path, famil
     arguments = [f"--set={o}" for o in [*TINY, "steps=12", "checkpoint_every=3"] if not o.startswith("model.")]
     arguments += [f"--set=model.family={family}", "--set=model.text_width=16"]
 
-    def train(out, wait=True):
-        command = [sys.executable, "-m", "motionfocal", "train", str(empty), "--out", str(out), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if wait:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors.decode()
-        return process
+    def command(out):
+        return ["-m", "motionfocal", "train", str(empty), "--out", str(out), *arguments]
 
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
-    train(tmp_path / "whole")
-    process = train(tmp_path / "killed", wait=False)
+    warm.run(*command(tmp_path / "whole"), check=True)
+    process = warm.Warm(*command(tmp_path / "killed"))
     metrics = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while (not metrics.is_file() or len(metrics.read_text().splitlines()) < 5) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
     killed_at = len(losses(tmp_path / "killed"))
     assert 5 <= killed_at < 12, "the kill came too late to prove anything"
-    train(tmp_path / "killed")
+    goes_on = [sys.executable, *command(tmp_path / "killed")]
+    done = subprocess.run(goes_on, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     assert same(losses(tmp_path / "killed"), losses(tmp_path / "whole"))
 
 
@@ -813,8 +809,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from motionfocal.training.checkpoint import alone_in
-with alone_in(Path(sys.argv[1])):
-    print("held", flush=True)
+with alone_in(Path(sys.argv[1]) / "run"):
+    (Path(sys.argv[1]) / "held").touch()
     time.sleep(600)
 """
 
@@ -822,10 +818,13 @@ with alone_in(Path(sys.argv[1])):
 @pytest.fixture
 def occupant(tmp_path):
     """Another process that trains in ``tmp_path / "run"``."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
+    process = warm.Warm("-c", HOLD, tmp_path)
+    while not (tmp_path / "held").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    yield process
+    process.kill()
+    process.wait()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, occupant, monkeypatch):

@@ -73,7 +73,7 @@ def _arm(out: Path, name: str, changes: tuple[str, ...], steps: int | None, seed
 
 
 def _run_side_by_side(arms: list[Arm]) -> None:
-    """One process an arm; each leaves its progress in its files, which is also what a killed demo goes on from."""
+    """One process an arm; each leaves its progress in its files, from which a killed demo resumes, too."""
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_work, args=(arm,), daemon=True) for arm in arms]
     for worker in workers:

@@ -27,7 +27,7 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     list_notes(data.notes)
     started = int(checkpoints(out)[-1].stem) if checkpoints(out) else 0
     if started:
-        console.print(f"going on after step {started}")
+        console.print(f"resuming after step {started}")
     with progress_bar() as progress:
         task = progress.add_task(resolved.name, total=resolved.steps, completed=started, note="")
         run_training(resolved, data, out, [StepBar(progress, task)])

@@ -132,7 +132,7 @@ def save_checkpoint(run: Path, state: TrainingState) -> None:
     except (OSError, RuntimeError) as error:  # torch reports what the disk said as a RuntimeError of its own
         why = error.__context__ or error
         raise CheckpointError(
-            f"{folder}: step {state['step']} cannot be written ({why}); make room: the same command goes on from the"
+            f"{folder}: step {state['step']} cannot be written ({why}); make room: the same command resumes from the"
             " last checkpoint"
         ) from error
     partial.replace(folder / f"{state['step']:08d}.pt")
