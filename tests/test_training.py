@@ -725,6 +725,14 @@ def test_a_clip_that_breaks_after_its_first_frame_is_told_and_the_run_goes_on(tm
         assert unread_in(tmp_path / run) == {"1": row["reason"]}
 
 
+def test_the_command_lists_at_its_end_the_clips_that_could_not_be_read(tmp_path, capsys):
+    folder_of_clips(tmp_path / "clips")
+    break_after_its_first_frame(tmp_path / "clips" / "1.mp4")
+    (tmp_path / "config.yaml").write_text(dump_config(clips_config(tmp_path / "clips")))
+    train_command(str(tmp_path / "config.yaml"), tmp_path / "run", [])
+    assert re.search(r"model in .*1 clips failed:\s+\S*1\.mp4: only \d of 6", capsys.readouterr().out, re.DOTALL)
+
+
 def test_where_nothing_moves_the_records_are_json(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "moving_loss": NaN}\n')  # of an older version
     figures = figures_of(torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0, 0.0]]))

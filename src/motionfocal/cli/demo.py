@@ -109,7 +109,7 @@ class _Bars:
         """Read how far the arm's process is."""
         rows = read_jsonl(self._arm.folder / METRICS)
         if rows:
-            recent = [value for row in rows[-50:] if (value := float(str(row["moving_loss"]))) == value]
+            recent = [float(str(value)) for row in rows[-50:] if (value := row["moving_loss"]) is not None]
             mean = sum(recent) / max(1, len(recent))
             self._progress.update(self._training, completed=len(rows), note=f"moving loss {mean:.4f}")
         if len(rows) >= self._arm.config.steps:
