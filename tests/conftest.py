@@ -1,8 +1,9 @@
 """Shared fixtures: real clips from the benchmark beside the project, and a texture to move things on."""
 
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from .postgres import postgres_server
 
@@ -42,12 +44,16 @@ class OneBrowserAtATime(LoadScopeScheduling):
         file = nodeid.split("::", 1)[0]
         return "one at a time" if Path(file).name in ONE_AT_A_TIME else file
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Files with slow tests first, and then those with many: else one process ends minutes after the other."""
+        longest = max(self.workqueue, key=lambda scope: (Path(scope).name not in QUICK, len(self.workqueue[scope])))
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
 
-ONE_AT_A_TIME = {
-    path.name
-    for path in Path(__file__).parent.glob("test_*.py")
-    if "playwright" in (text := path.read_text()) or "ray_address" in text
-}
+
+TEXTS = {path.name: path.read_text() for path in Path(__file__).parent.glob("test_*.py")}
+ONE_AT_A_TIME = {name for name, text in TEXTS.items() if "playwright" in text or "ray_address" in text}
+QUICK = {name for name, text in TEXTS.items() if "pytest.mark.slow" not in text}
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneBrowserAtATime:
@@ -71,6 +77,18 @@ def golden() -> Path:
     if shared is None or not (shared / "golden").is_dir():
         pytest.skip("the golden fixtures are not here: set MOTIONFOCAL_SHARED to the folder that holds golden/")
     return shared / "golden"
+
+
+@pytest.fixture(scope="session")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes folders for the many examples of a test; pytest's own would look at those of all tests for each."""
+    folder, numbers = tmp_path_factory.mktemp("examples"), itertools.count()
+
+    def make() -> Path:
+        (made := folder / str(next(numbers))).mkdir()
+        return made
+
+    return make
 
 
 @pytest.fixture

@@ -171,8 +171,8 @@ def _curve(name: str, steps: int, rng: np.random.Generator) -> TrainingCurve:
                 "step": step,
                 "loss": diffusion + moving,
                 "diffusion": diffusion,
-                "moving_loss": float("nan") if unknown else moving,
-                "loss_ratio": float("nan") if unknown else moving / diffusion,
+                "moving_loss": None if unknown else moving,
+                "loss_ratio": None if unknown else moving / diffusion,
             }
         )
     reach = SKILL[name]

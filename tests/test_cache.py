@@ -53,12 +53,12 @@ TENSORS = st.dictionaries(st.sampled_from(["a", "image.b", "c"]), st.tuples(SHAP
 
 
 @given(TENSORS, st.sampled_from([None, torch.float32, torch.bfloat16, torch.float16]), st.integers(0, 99))
-def test_an_entry_comes_back_rounded_as_asked_and_in_its_own_dtype(tmp_path_factory, tensors, dtype, seed):
+def test_an_entry_comes_back_rounded_as_asked_and_in_its_own_dtype(new_folder, tensors, dtype, seed):
     rng = torch.Generator().manual_seed(seed)
     given_ = {
         name: (8 * torch.rand(shape, generator=rng)).to(getattr(torch, kind)) for name, (shape, kind) in tensors.items()
     }
-    folder = CacheFolder(tmp_path_factory.mktemp("cache"))
+    folder = CacheFolder(new_folder())
     with CacheWriter(folder, Shard()) as writer:
         writer.entries.write("latents", "ab12", given_, dtype)
     back = folder.read("latents", "ab12")

@@ -1,28 +1,32 @@
 """The command line as a person uses it: real files, real processes, errors that say what to do."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
-from motionfocal.cli import heatmap
+from motionfocal.cli import app, compare_verbs, heatmap, train_verbs
 from motionfocal.errors import ConfigError
 from motionfocal.jsonl import read_jsonl
-from motionfocal.motion import heatmap_of
+from motionfocal.metrics.sets import SETS
+from motionfocal.models.convert import KINDS
+from motionfocal.motion import heatmap_of, known_estimators
+from motionfocal.motion.heatmap import CameraMode
 from motionfocal.training.config import load_config
 from motionfocal.training.run import open_data
 from motionfocal.video import probe, read_clip, read_image, write_clip
+
+from . import warm
 
 WORLD = ["--set=data.world.size=16", "--set=data.world.frames=4"]
 SMALL = ["--set=model.width=16", "--set=model.text_width=16", "--set=batch_size=2", "--set=optimizer.warmup_steps=1"]
 
 
 def motionfocal(*arguments, fails=False):
-    command = [sys.executable, "-m", "motionfocal", *map(str, arguments)]
-    out = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    out = warm.run("-m", "motionfocal", *arguments)
     assert (out.returncode != 0) == fails, out.stdout + out.stderr
     assert "Traceback" not in out.stderr, out.stderr
     return out.stdout + out.stderr
@@ -115,6 +119,9 @@ def test_an_odd_scale_is_told_what_a_scale_may_be(scale):
         (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),
         (["animate", "--world", "--model", "nowhere"], "not a run folder"),
         (["animate"], "IMAGE and TEXT"),
+        (["animate", "x.png", "it moves"], "--model is needed"),
+        (["animate", "--world"], "--model is needed"),
+        (["heatmap", "x.mp4", "--camera", "fixed"], "compensated"),
         (["train", "sprites"], "--out is needed"),
         (["judge", "a", "b"], "origin.json"),
         (["report", "nowhere"], "no comparison here"),
@@ -123,6 +130,28 @@ def test_an_odd_scale_is_told_what_a_scale_may_be(scale):
 def test_errors_say_what_was_wrong(arguments, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert named in motionfocal(*arguments, fails=True)
+
+
+def test_the_choices_of_help_are_those_that_there_are():
+    """Help is written down without loading what it speaks of."""
+    kind, metric_set = (
+        get_args(get_args(get_type_hints(verb, include_extras=True)[name])[0])
+        for verb, name in ((train_verbs.convert, "kind"), (compare_verbs.metrics, "metric_set"))
+    )
+    assert set(kind) == set(KINDS)
+    assert metric_set == SETS
+    shown = {
+        param.name: param.metavar for name in ("heatmap", "metrics") for param in get_command(app).commands[name].params
+    }
+    assert shown["metric_set"].split("|") == list(SETS)
+    assert shown["camera"].split("|") == list(get_args(CameraMode))
+    assert set(shown["estimator"].split("|")) <= set(known_estimators())
+
+
+def test_what_two_verbs_take_is_explained_alike():
+    one, other = ({p.name: p.help for p in get_command(app).commands[verb].params} for verb in ("animate", "generate"))
+    for name in ("steps", "guidance"):
+        assert one[name] == other[name]
 
 
 def test_show_prints_the_resolved_config_and_needs_no_folder():

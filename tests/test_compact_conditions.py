@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motionfocal.errors import ShapeError
 from motionfocal.models.build import CARD, ModelCard, build_model, load_model, save_model
 from motionfocal.models.families import compact
 from motionfocal.models.protocol import ClipShape, Condition
@@ -73,6 +74,26 @@ def test_clips_of_any_shape_up_to_the_largest_are_predicted(condition, frames, c
     assert prediction.shape == (2, 12, shape.frames, shape.height // 2, shape.width // 2)
     difference = (prediction - predict(model, 5, shape)).abs().amax((1, 3, 4))
     assert (difference > 0).all(), "every frame of every clip knows its image"
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (16, 16), (8, 24), (12, 8)])
+def test_a_place_is_the_same_place_in_clips_of_every_shape(condition, height, width):
+    """A row and a column have the embedding that they have in the largest clips, whose places are 4 by 6."""
+    model = built(condition)
+    predict(model, shape=SHAPE.model_copy(update={"height": height, "width": width})).square().sum().backward()
+    expected = torch.zeros(4, 6, dtype=torch.bool)
+    expected[: height // 4, : width // 4] = True
+    denoiser = model.network.denoiser
+    for module in [*denoiser.middle_space, *([] if condition == "xcat" else [denoiser.image])]:
+        assert torch.equal(module.places.grad.abs().sum(1).view(4, 6) > 0, expected)
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(4, 24, 16), (4, 12, 32), (4, 20, 8), (5, 16, 24)])
+def test_clips_with_a_place_that_the_largest_have_not_are_refused(frames, height, width):
+    """Even where they have no more places."""
+    with pytest.raises(ShapeError, match=f"clips of {frames}x{height}x{width} do not fit this model"):
+        built("xcat").check(ClipShape(frames=frames, height=height, width=width, fps=8))
 
 
 @torch.no_grad()

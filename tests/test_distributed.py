@@ -1,12 +1,13 @@
 """Several processes train as one does: the same gradients, losses and weights, plain (DDP) or sharded (FSDP2).
 
-Processes are real: torchrun starts this file, and a slow test starts ``motionfocal train`` itself.
+Processes are real, and a run that goes on is started by torchrun or ``accelerate launch``.
 """
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from motionfocal.training.validation import Validation
 from motionfocal.video import read_image
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
+from . import warm
 from .tiny_wan import write_folder
 
 STEPS = 3
@@ -151,41 +153,61 @@ def bases(tmp_path_factory):
     return folder
 
 
-def launch(*arguments, wait=True, **environment):
-    """Start processes by a launcher's command; they end together when they fail or are killed."""
+ROOT = Path(__file__).parents[1]
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
+ACCELERATE = ("accelerate.commands.launch", "--num_processes=2", "--main_process_port=0")
+
+
+def launch(*arguments):
+    """Start processes by a launcher's command; they end together when they fail."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
         start_new_session=True,
     )
-    if wait:
-        try:
-            _, errors = process.communicate(timeout=300)
-        finally:
-            kill(process)
+    try:
+        _, errors = process.communicate(timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 0, errors[-3000:]
+
+
+def start_two(*arguments, **environment):
+    """Start two processes with what a launcher tells its own, and without the time that it takes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        warm.Warm(
+            "-m", *arguments, cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank} | told | environment,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+
+
+def finish(processes):
+    try:
+        said = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, errors) in zip(processes, said, strict=True):
         assert process.returncode == 0, errors[-3000:]
-    return process
-
-
-def kill(process):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
-ACCELERATE = ("accelerate.commands.launch", "--num_processes=2", "--main_process_port=0")
 
 
 @pytest.fixture(scope="module")
 def together(bases, tmp_path_factory):
     """What two processes left."""
     out = tmp_path_factory.mktemp("together")
-    launch(*TORCHRUN, "-m", "tests.test_distributed", str(bases), str(out))
+    finish(start_two("tests.test_distributed", bases, out))
     return out
 
 
@@ -262,22 +284,28 @@ LONG = [
 ]  # fmt: skip
 
 
-def train(launcher, run, wait=True, **environment):
-    """``motionfocal train`` under a launcher."""
+def training(run):
+    """``motionfocal train``"""
     empty = run.with_name("empty.yaml")
     empty.write_text("")
-    settings = [f"--set={override}" for override in [*RUN, *COMPACT, *LONG]]
-    command = [*launcher, "-m"] if launcher else []
-    return launch(*command, "motionfocal", "train", str(empty), f"--out={run}", *settings, wait=wait, **environment)
+    return [
+        "motionfocal",
+        "train",
+        str(empty),
+        f"--out={run}",
+        *(f"--set={change}" for change in [*RUN, *COMPACT, *LONG]),
+    ]
 
 
-def train_and_kill(launcher, run, **environment):
-    """Kill all processes between two checkpoints."""
-    process, metrics = train(launcher, run, wait=False, **environment), run / "metrics.jsonl"
+def train_and_kill(run, **environment):
+    """Kill both processes between two checkpoints."""
+    processes, metrics = start_two(*training(run), **environment), run / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while (not metrics.is_file() or len(metrics.read_text().splitlines()) < 5) and time.monotonic() < deadline:
         time.sleep(0.01)
-    kill(process)
+    for process in processes:
+        process.kill()
+        process.wait()
     assert 5 <= len(losses(run)) < 12, "the kill came too late to prove anything"
 
 
@@ -288,7 +316,7 @@ def losses(run):
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    train((), run)
+    warm.run("-m", *training(run), check=True)
     return run
 
 
@@ -296,10 +324,11 @@ def whole_run(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_a_killed_run_of_two_processes_goes_on(whole_run, tmp_path, kind):
     """Digit for digit with two processes, and like one process within rounding; only the first process writes."""
+    told = {} if kind == "ddp" else FSDP
+    finish(start_two(*training(tmp_path / "two"), **told))
+    train_and_kill(tmp_path / "killed", **told)
     launcher = TORCHRUN if kind == "ddp" else (*ACCELERATE, "--use_fsdp", "--fsdp_version=2")
-    train(launcher, tmp_path / "two")
-    train_and_kill(launcher, tmp_path / "killed")
-    train(launcher, tmp_path / "killed")
+    launch(*launcher, "-m", *training(tmp_path / "killed"))
     assert losses(tmp_path / "killed") == losses(tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(losses(whole_run), rel=1e-4)
     assert len(losses(tmp_path / "two")) == 12
@@ -310,8 +339,8 @@ def test_a_killed_run_of_two_processes_goes_on(whole_run, tmp_path, kind):
 
 @pytest.mark.slow
 def test_the_number_of_processes_may_change(whole_run, tmp_path):
-    train_and_kill(TORCHRUN, tmp_path / "run")
-    train((), tmp_path / "run")
+    train_and_kill(tmp_path / "run")
+    warm.run("-m", *training(tmp_path / "run"), check=True)
     assert losses(tmp_path / "run") == pytest.approx(losses(whole_run), rel=1e-5)
     one, two = (load_model(run / "model").model.network.state_dict() for run in (whole_run, tmp_path / "run"))
     close(one, two, 1e-3)

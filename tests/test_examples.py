@@ -3,8 +3,6 @@
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import build_model
 from motionfocal.models.protocol import ClipShape, Condition
 
+from . import warm
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -33,8 +33,7 @@ def example(name: str):
 
 def losses(name: str, folder: Path, *options: str) -> list[float]:
     """What an example prints, run as a user would."""
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *options]
-    out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=300)
+    out = warm.run(ROOT / "examples" / f"{name}.py", *options, cwd=folder, check=True)
     return [float(loss) for loss in re.findall(r"loss (\S+)", out.stdout)]
 
 
@@ -346,11 +345,11 @@ class TestAddingABase:
             "model={family: postcard, width: 16}", "steps=30", "batch_size=4", "validation=null", "device=cpu",
             "optimizer.warmup_steps=2", "data.world.size=16", "data.world.frames=4", "data.clips=4",
         ]  # fmt: skip
-        command = [sys.executable, "-m", "motionfocal", "train", "sprites", "--out", str(tmp_path / "run")]
+        command = ["-m", "motionfocal", "train", "sprites", "--out", tmp_path / "run"]
         for change in changes:
             command += ["--set", change]
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+        warm.run(*command, env=environment, check=True)
         seen = [row["loss"] for row in read_jsonl(tmp_path / "run" / "metrics.jsonl")]
         assert len(seen) == 30
         assert np.mean(seen[-8:]) < 0.9 * np.mean(seen[:8])

@@ -178,6 +178,38 @@ def test_a_model_that_takes_a_mask_is_told_where_what_is_asked_for_moves(told, m
         assert moving.mean() <= mask.mean() < 0.5
 
 
+class Reached(Exception):
+    pass
+
+
+def test_a_run_is_judged_where_it_trained(tmp_path, monkeypatch):
+    """On the device that its machine names."""
+    run = runs_of()[0]
+
+    def load(folder, device):
+        raise Reached(device)
+
+    monkeypatch.setattr("motionfocal.experiments.work.best_device", lambda asked: f"the best for {asked}")
+    monkeypatch.setattr("motionfocal.experiments.work.load_model", load)
+    with pytest.raises(Reached, match="the best for auto"):
+        carry_out(run, tmp_path)
+
+
+def test_the_error_by_noise_is_computed_where_the_network_is(monkeypatch):
+    card = ModelCard(name="m", model=runs_of()[0].config.model, shape=ClipShape(frames=3, height=16, width=16, fps=8.0))
+    model = build_model(card.model, card.shape, seed=0)
+    model.network.to("meta")
+
+    def predict(noisy, timestep, condition):
+        entered = [noisy, timestep, condition.fps, *condition.image.values(), *condition.text.values()]
+        raise Reached([tensor.device.type for tensor in entered])
+
+    monkeypatch.setattr(model, "predict", predict)
+    with pytest.raises(Reached) as reached:
+        measure.error_by_noise(LoadedModel(card, model), runs_of()[0].world)
+    assert set(reached.value.args[0]) == {"meta"}
+
+
 def test_a_run_is_trained_once_and_judged_on_every_world(tmp_path):
     run = runs_of(worlds={"own": {}, "noisy": {"noise": 4.0}})[0]
     result = carry_out(run, tmp_path)
@@ -234,6 +266,13 @@ def test_one_run_that_fails_does_not_stop_the_others(tmp_path):
     assert "TrainingError" in failed[0].reason
     assert load_result(tmp_path, good) is not None
     assert load_result(tmp_path, bad) is None
+
+
+def test_a_run_beside_others_may_have_readers_of_its_own(tmp_path):
+    (run, *_), (same, *_) = runs_of(set={**TINY, "workers": 1}), runs_of()
+    assert run_side_by_side([run], tmp_path / "with", workers=1) == []
+    with_readers, without = load_result(tmp_path / "with", run), carry_out(same, tmp_path / "without")
+    assert (with_readers.curve, with_readers.worlds) == (without.curve, without.worlds)
 
 
 def test_a_run_that_is_killed_is_told_by_what_and_its_log_is_kept(tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from motionfocal.generation.external.seine import _head
 from motionfocal.generation.external.texts import name_refusal, omegaconf_refusal, one_line, quoted, refusal
 from motionfocal.generation.external.ti2v_zero import edited
 
+from . import warm
 from .checkouts import make_checkout
 from .stand_ins.paint import checksum
 
@@ -316,8 +316,8 @@ def test_a_script_of_another_form_is_refused(tmp_path, pictures):
 
 
 @given(st.text(), st.text())
-def test_edits_change_values_and_nothing_else(tmp_path_factory, before, after):
-    script = tmp_path_factory.mktemp("script") / "demo.py"
+def test_edits_change_values_and_nothing_else(new_folder, before, after):
+    script = new_folder() / "demo.py"
     body = "# ä: input = 'c'\n{x}; b = 'ä'; {y} # b\ndef f():\n    input = 'd'\n    return b, input, d\n"
     script.write_text(body.format(x=f"input = {before!r}", y="d = {'ä':\n 1}"), encoding="utf-8")
     space: dict = {}
@@ -423,11 +423,11 @@ def test_the_program_and_its_children_end_with_a_signal_to_us(number, tmp_path, 
     )
     pid = tmp_path / "pid"
     environment = os.environ | {"STAND_IN_FAULT": "hang:a car", "STAND_IN_PID": str(pid)}
-    ours = subprocess.Popen([sys.executable, "-c", code, str(checkout), str(pictures[0])], env=environment)
+    ours = warm.Warm("-c", code, checkout, pictures[0], env=environment)
     try:
         while (not pid.exists() or not pid.read_text()) and ours.poll() is None:
             time.sleep(0.05)
-        ours.send_signal(number)
+        os.kill(ours.pid, number)
         assert ours.wait(20) == 128 + number
     finally:
         ours.kill()

@@ -1,9 +1,6 @@
 """A full disk, a folder that may not be written to, a clock that jumps: one line says it, and nothing is lost."""
 
 import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from motionfocal.generation.gallery import Gallery
 from motionfocal.jsonl import read_jsonl
 from motionfocal.video import write_clip
 
+from . import warm
 from .page_galleries import moving
 
 pytestmark = pytest.mark.slow
@@ -24,15 +22,9 @@ TRAIN = ["train", "sprites", *(word for change in [*TINY, "validation=null"] for
 
 def motionfocal(*arguments: object, cwd: Path, largest_file: int | None = None, before: str = "") -> str:
     """Run a command in a process of its own, in which no file can grow beyond that; what it said, and its exit code."""
-
-    def limit() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
     code = f"import sys\n{before}\nfrom motionfocal.cli import main\nsys.argv[0] = 'motionfocal'\nmain()"
-    ran = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, check=False, preexec_fn=limit,
+    ran = warm.run(
+        "-c", code, *arguments, cwd=cwd, largest_file=largest_file,
         env={**os.environ, "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": "/tmp"},
     )  # fmt: skip
     return f"{ran.stdout}{ran.stderr}\nexit {ran.returncode}"

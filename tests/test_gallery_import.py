@@ -167,8 +167,8 @@ NAMES = st.sets(
 
 
 @given(NAMES, st.sampled_from([None, 0, 1, 2]))
-def test_every_video_is_matched_or_named(tmp_path_factory, names, seed):
-    folder = tmp_path_factory.mktemp("names")
+def test_every_video_is_matched_or_named(new_folder, names, seed):
+    folder = new_folder()
     for name in names:
         (folder / f"{name}.mp4").touch()
     bench = bench_of(folder, "a", "a_1", "b", "c")

@@ -78,6 +78,14 @@ def test_guidance_moves_away_from_the_unconditional_clip(loaded):
     assert np.abs(empty[0].astype(int) - empty[1]).max() <= 1  # the empty text is the unconditional one
 
 
+@pytest.mark.parametrize(("guidance", "encoded"), [(1, [["a"]]), (2, [["a"], [""]])])
+def test_the_empty_text_is_encoded_for_guidance_alone(loaded, monkeypatch, guidance, encoded):
+    encode, seen = loaded.model.encode_text, []
+    monkeypatch.setattr(loaded.model, "encode_text", lambda texts: seen.append(list(texts)) or encode(texts))
+    sample(loaded, pictures(1), ["a"], [0], SamplingSettings(steps=2, guidance_scale=guidance))
+    assert seen == encoded
+
+
 def test_defaults_are_the_papers():
     assert (SamplingSettings().steps, SamplingSettings().guidance_scale) == (50, 7.5)
 

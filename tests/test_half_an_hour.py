@@ -60,7 +60,7 @@ def test_every_step_works_as_written(tmp_path, monkeypatch, chromium):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    link = re.search(r"http://\S+", run(f"{invite} --url {address}")).group()
+    link = re.search(r"http://\S+", run(f"{invite} --public-url {address}")).group()
     server = subprocess.Popen([sys.executable, "-m", *shlex.split(f"{serve} --port {port}")])
     try:
         wait_for(address)

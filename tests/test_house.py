@@ -1,13 +1,17 @@
 """The house: imports only point down, the package is light to import, help is quick, files stay short."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import motionfocal
+from motionfocal.cli import app
 
 PACKAGE = Path(motionfocal.__file__).parent
 FLOORS = [
@@ -76,16 +80,43 @@ def test_public_doors_need_neither_diffusers_nor_transformers():
         motionfocal.nonsense  # noqa: B018
 
 
-def test_help_does_not_load_heavy_libraries():
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_help_does_not_load_heavy_libraries(asked):
     """Its time is measured by benchmarks/startup.py; here only what decides it."""
     code = (
         "import sys, motionfocal.cli as c\n"
-        "try: c.app(['--help'])\n"
+        f"try: c.app(['{asked}'])\n"
         "except SystemExit: pass\n"
         "print('HEAVY', [m for m in ('torch', 'numpy', 'cv2', 'pydantic') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "HEAVY []" in out.stdout
+    assert (f"motionfocal {motionfocal.__version__}\n" in out.stdout) == (asked == "--version")
+
+
+def test_help_shows_every_verb_in_a_panel():
+    said = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "100"}).output
+    panels = re.findall(r"^[^\w\s]+ (\w[\w ]*?) [^\w\s]+$", said, re.M)
+    assert panels == ["Options", "Start", "Train", "Compare", "Ask people"], "none is left over in one of typer's own"
+    verbs = re.findall(r"^\W (\w+) ", said, re.M)
+    assert verbs == list(get_command(app).commands)
+
+
+def verbs_of(group, path=()):
+    """Every verb's command, by what is typed."""
+    for name, command in group.commands.items():
+        inner = (*path, name)
+        yield from verbs_of(command, inner) if hasattr(command, "commands") else [(inner, command)]
+
+
+VERBS = dict(verbs_of(get_command(app)))
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_option_is_explained_and_help_has_a_short_flag(verb):
+    said = CliRunner().invoke(app, [*verb, "-h"])
+    assert (said.exit_code, "Usage:" in said.output) == (0, True), said.output
+    assert [param.name for param in VERBS[verb].params if not param.help] == []
 
 
 @pytest.mark.parametrize("verb", ["demo", "heatmap", "train", "animate", "judge", "report"])

@@ -225,8 +225,8 @@ def test_a_card_of_before_the_seed_was_written_still_loads(folder, tmp_path):
 
 @settings(max_examples=8)
 @given(drawn=st.data())
-def test_a_file_that_does_not_fit_is_refused_with_the_names(folder, tmp_path_factory, drawn):
-    path, lora = tmp_path_factory.mktemp("model"), LoraSettings(rank=2)
+def test_a_file_that_does_not_fit_is_refused_with_the_names(folder, new_folder, drawn):
+    path, lora = new_folder(), LoraSettings(rank=2)
     model = model_of(folder, lora)
     card = ModelCard(name="m", model=wan.Family(weights=str(folder), dtype="float32"), shape=SMALL, lora=lora)
     save_model(path, card, trained_weights(model.network))

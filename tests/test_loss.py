@@ -39,6 +39,35 @@ def test_paper_weighting_is_the_papers_equation_in_every_layout(shape, heat_shap
     torch.testing.assert_close(out.total, ((1 + 2.5 * heat**2) * error**2).mean())
 
 
+@pytest.mark.parametrize("some_are_given", [False, True])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize(("shape", "heat_shape"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_trainer_that_weighs_its_own_errors_gets_the_same_total(shape, heat_shape, weighting, some_are_given):
+    prediction, target, heat = tensors(shape, heat_shape)
+    generated = torch.ones(heat_shape)
+    if some_are_given:
+        generated[..., :1, :] = 0
+    scale = torch.tensor([0.3, 0.8])
+    loss = MotionFocalLoss(2.0, weighting)
+    weighted = loss.weight(heat, generated, scale) * (prediction - target).square()
+    mine = (weighted * generated).sum() / generated.expand(shape).sum()
+    torch.testing.assert_close(mine, loss(prediction, target, heat, generated, scale).total)
+
+
+def test_the_weight_refuses_what_does_not_fit():
+    heat = tensors()[2]
+    with pytest.raises(ShapeError, match="generated"):
+        MotionFocalLoss().weight(heat, heat[:, :, 1:])
+    with pytest.raises(ShapeError, match="one number per clip"):
+        MotionFocalLoss().weight(heat, scale=torch.ones(3))
+
+
+def test_heat_as_a_cache_stores_it_is_refused():
+    prediction, target, heat = tensors()
+    with pytest.raises(ConfigError, match="uint8"):
+        MotionFocalLoss()(prediction, target, (255 * heat).to(torch.uint8))
+
+
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_a_clips_scale_is_a_factor_on_its_own_strength(weighting):
     """Scaling every clip equals another strength, and each clip's loss depends on its own scale alone."""
@@ -96,7 +125,7 @@ def test_what_is_generated_has_the_shape_of_the_heat(shape):
 
 
 def test_a_scale_of_the_wrong_length_is_refused():
-    with pytest.raises(ShapeError, match="one number a clip"):
+    with pytest.raises(ShapeError, match="one number per clip"):
         MotionFocalLoss()(*tensors(), scale=torch.ones(3))
 
 

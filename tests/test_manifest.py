@@ -162,10 +162,10 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_siz
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.booleans())
-def test_any_text_survives_a_table(tmp_path_factory, texts, spreadsheet):
+def test_any_text_survives_a_table(new_folder, texts, spreadsheet):
     import csv
 
-    folder = tmp_path_factory.mktemp("any")
+    folder = new_folder()
     (folder / "0.mp4").touch()
     with (folder / "t.csv").open("w", newline="", encoding="utf-8-sig" if spreadsheet else "utf-8") as file:
         writer = csv.writer(file)

@@ -1,11 +1,7 @@
 """Measuring galleries: decoded once, computed once, nothing lost, and a report that a still video cannot win."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, replace
@@ -36,6 +32,7 @@ from motionfocal.video import write_clip, write_image
 from motionfocal.worlds import SpritesSettings, SpritesWorld
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
+from . import warm
 from .clips import moving
 
 WORDS = ("moves left", "moves right", "stands")
@@ -216,16 +213,16 @@ def test_shards_put_together_are_one_run_to_the_byte(bench, galleries, tmp_path)
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(bench, galleries, tmp_path):
     both = ["metrics", tmp_path / "a", tmp_path / "b", "-b", tmp_path / "bench"]
-    command = [sys.executable, "-m", "motionfocal", *map(str, both), "--out", str(tmp_path / "killed" / "r.json")]
+    command = ["-m", "motionfocal", *both, "--out", tmp_path / "killed" / "r.json"]
     samples = tmp_path / "killed" / "r.samples" / "samples.jsonl"
     counts = [0]
     for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.Warm(*command)
         until = time.monotonic() + 60
         while time.monotonic() < until and process.poll() is None:
             if samples.is_file() and samples.read_text().count("\n") > counts[-1] + 5:
                 break
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         counts.append(samples.read_text().count("\n"))
     assert counts[2] > counts[1] > 0
@@ -349,7 +346,7 @@ def test_without_weights_the_metric_is_named_and_how_to_get_them(bench, gallerie
 
 @pytest.fixture(scope="module")
 def world():
-    return SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=4, texts=4)
+    return SpritesBenchmark(world=SpritesSettings(size=32, frames=8), images=2, texts=4)
 
 
 def of_world(folder, model, world, action_of):

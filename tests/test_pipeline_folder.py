@@ -1,40 +1,69 @@
 """Parts of a pipeline folder: each is loaded, or downloaded, when it is first needed, and is whole."""
 
+import hashlib
+import json
+import os
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
 
 from motionfocal.errors import CheckpointError, ConfigError
 from motionfocal.models.pipeline_folder import PipelineFolder
 from motionfocal.training.config import load_config
 from motionfocal.training.need import training_need
+from motionfocal.training.run import cache_spec
 
 from . import tiny_hunyuanvideo15, tiny_videocrafter, tiny_wan
 from .tiny_wan import SHAPE, write_folder
 
 REPOSITORY, REVISION = "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "5c0ffee"
+WEIGHTS = (".safetensors", ".bin")
 
 
 class Hub:
-    """Stands in for the hub: gives the files that match, into one snapshot folder, as ``snapshot_download`` does."""
+    """Stands in for the hub: gives the files that match, into one snapshot folder of links, as its library does."""
 
     def __init__(self, source: Path, cache: Path) -> None:
-        self.source, self.snapshot = source, cache / REVISION
+        self.source, self.snapshot, self.answers = source, cache / "snapshots" / REVISION, True
+        (cache / "blobs").mkdir(parents=True)
+
+    def model_info(self, repository, *, revision, files_metadata):
+        """As ``HfApi.model_info``: weights are told by SHA-256, other files by git's hash."""
+        assert (repository, revision, files_metadata) == (REPOSITORY, REVISION, True)
+        if not self.answers:
+            raise OfflineModeIsEnabled("offline")
+        siblings = [self._sibling(path) for path in self.source.rglob("*") if path.is_file()]
+        return SimpleNamespace(siblings=siblings)
+
+    def _sibling(self, path):
+        content = path.read_bytes()
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        lfs = BlobLfsInfo(len(content), hashlib.sha256(content).hexdigest(), 1) if path.suffix in WEIGHTS else None
+        return RepoSibling(str(path.relative_to(self.source)), len(content), blob, lfs)
 
     def download(self, repository, *, revision=None, allow_patterns):
         assert repository == REPOSITORY
         assert revision in (None, REVISION), "later parts are of the same revision"
-        assert revision is not None or not self.snapshot.exists()
+        assert revision is not None or "*/*config.json" in allow_patterns
         for path in (path for path in self.source.rglob("*") if path.is_file()):
             name = path.relative_to(self.source)
             if any(fnmatch(str(name), pattern) for pattern in allow_patterns):
-                (self.snapshot / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, self.snapshot / name)
+                self._give(path, name)
         return str(self.snapshot)
+
+    def _give(self, path, name):
+        told = self._sibling(path)
+        blob = self.snapshot.parent.parent / "blobs" / (told.lfs.sha256 if told.lfs else told.blob_id)
+        shutil.copy(path, blob)
+        (self.snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.snapshot / name).unlink(missing_ok=True)
+        (self.snapshot / name).symlink_to(os.path.relpath(blob, (self.snapshot / name).parent))
 
     def weights(self) -> set[str]:
         return {path.parent.name for path in self.snapshot.rglob("*.safetensors")}
@@ -46,6 +75,7 @@ def hub(tmp_path, monkeypatch):
     (tmp_path / "source" / "everything-in-fp32.safetensors").write_bytes(b"what many repositories hold beside it")
     hub = Hub(tmp_path / "source", tmp_path / "cache")
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
     return hub
 
 
@@ -55,8 +85,6 @@ def test_a_part_is_downloaded_when_it_is_first_loaded(hub):
     assert hub.weights() == set()
     folder.load("vae")
     assert hub.weights() == {"vae"}
-    assert folder.fingerprint() == PipelineFolder(str(hub.source)).fingerprint()
-    assert hub.weights() == {"vae", "text_encoder"}
     assert not list(hub.snapshot.glob("*.safetensors"))
     theirs = PipelineFolder(str(hub.source)).load("transformer").state_dict()
     for name, weight in folder.load("transformer").state_dict().items():
@@ -67,6 +95,63 @@ def test_what_training_needs_is_told_before_anything_is_downloaded(hub):
     config = load_config(None, ["data.kind=folder", "data.videos=x", "model.family=wan", f"model.weights={REPOSITORY}"])
     assert training_need(config, SHAPE).weights > 0
     assert hub.weights() == set()
+
+
+def config_of(tmp_path):
+    made = ["data.kind=folder", f"data.videos={tmp_path}", f"data.cache={tmp_path / 'prepared'}", "data.frames=9"]
+    return load_config(None, [*made, "model.family=wan", f"model.weights={REPOSITORY}"])
+
+
+def test_what_a_cache_must_hold_is_told_before_any_weights_are_downloaded(hub, tmp_path):
+    config = config_of(tmp_path)
+    before = cache_spec(config, config.data).encoder
+    assert hub.weights() == set()
+    PipelineFolder(REPOSITORY).fetch("vae", "text_encoder", "tokenizer")
+    assert cache_spec(config, config.data).encoder == before
+    hub.answers = False
+    assert cache_spec(config, config.data).encoder == before
+
+
+def test_other_frozen_weights_on_the_hub_have_another_fingerprint(hub):
+    before = PipelineFolder(REPOSITORY).fingerprint()
+    for part, same in (("transformer", True), ("vae", False)):
+        path = next((hub.source / part).glob("*.safetensors"))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert (PipelineFolder(REPOSITORY).fingerprint() == before) == same
+
+
+def test_without_the_hub_a_part_that_is_not_here_is_named(hub):
+    folder = PipelineFolder(REPOSITORY)
+    hub.answers = False
+    for part, missing in (("vae", "text_encoder, tokenizer"), ("text_encoder", "tokenizer")):
+        folder.fetch(part)
+        with pytest.raises(CheckpointError, match=rf"{missing} is not here; go online, or first run 'hf download"):
+            folder.fingerprint()
+
+
+def test_a_shard_that_is_not_here_is_noticed(hub):
+    folder = PipelineFolder(REPOSITORY)
+    folder.fetch("vae", "text_encoder", "tokenizer")
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (hub.snapshot / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+    hub.answers = False
+    with pytest.raises(CheckpointError, match="text_encoder is not here"):
+        folder.fingerprint()
+
+
+def test_a_cache_without_links_needs_the_hub(hub):
+    folder = PipelineFolder(REPOSITORY)
+    folder.fetch("vae", "text_encoder", "tokenizer")
+    before, link = folder.fingerprint(), hub.snapshot / "vae" / "config.json"
+    content = link.read_bytes()
+    link.unlink()
+    link.write_bytes(content)
+    assert folder.fingerprint() == before
+    hub.answers = False
+    with pytest.raises(CheckpointError, match="the cache here has no links"):
+        folder.fingerprint()
 
 
 def test_what_is_neither_a_folder_nor_on_the_hub_is_named(monkeypatch):

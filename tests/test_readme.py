@@ -27,14 +27,14 @@ def test_the_snippet_computes_a_loss():
     }
     exec(snippet, names)
     assert names["prediction"].grad is not None
-    assert names["weight"].shape == (3, 8, 8)
+    assert names["heat"].shape == (3, 8, 8)
     assert names["out"].total > names["out"].diffusion
 
 
 def test_there_are_commands_to_check():
     assert len(LINES) >= 8
-    verbs = {"heatmap", "prepare", "train", "animate", "export", "convert", "judge", "report"}
-    verbs |= {"generate", "gallery", "metrics", "study", "experiment", "doctor"}
+    verbs = {"doctor", "demo", "heatmap", "prepare", "train", "animate", "export", "judge", "report"}
+    verbs |= {"generate", "gallery", "metrics", "study", "experiment"}
     assert {line.split()[1] for line in LINES} == verbs
 
 

@@ -52,15 +52,26 @@ def table(heading: str) -> dict[str, list[str]]:
     return {row[0].strip("`"): row[1:] for row in rows}
 
 
+def load_placed(name):
+    """A recipe, where it needs weights with a placeholder for them."""
+    return load_config(CONFIGS[name], ["model.weights=placeholder"] if name in BASES else [])
+
+
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_it_loads_and_says_how_it_is_run(name):
-    config = load_config(CONFIGS[name], ["model.weights=placeholder"] if name in BASES else [])
+    config = load_placed(name)
     assert config.name
     head = CONFIGS[name].read_text().split("\nname:")[0]
     if name in BASES:
         assert f"motionfocal train {name} " in head
         assert f"motionfocal prepare {name} " in head
         assert f"python benchmarks/estimates.py {name}" in head
+
+
+def test_models_whose_latents_are_pixels_are_sampled_at_the_guidance_of_pixels():
+    """docs/choices.md: 7.5 overdoes motion and colours there."""
+    compact = {name: config for name in CONFIGS if (config := load_placed(name)).model.family == "compact"}
+    assert {name: config.validation.guidance_scale for name, config in compact.items()} == {"clips": 2, "sprites": 2}
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -132,7 +143,7 @@ def test_the_paper_says_what_the_document_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ltx-video", "paper"])
+@pytest.mark.parametrize("name", ["ltx-video", pytest.param("paper", marks=pytest.mark.long)])
 def test_the_document_has_the_benchmarks_figures(name, tmp_path, estimates):
     estimates.BASES[name].write(tmp_path)
     row = estimates.row(name, load_config(CONFIGS[name]), tmp_path)

@@ -290,8 +290,9 @@ def test_equal_settings_are_said_to_be_equal(report):
     assert "The two runs have the same settings." in page.text
 
 
-def test_rows_of_a_run_become_a_curve():
-    metrics = [{"step": 1, "loss": 2.0, "diffusion": 1.0, "moving_loss": math.nan, "loss_ratio": math.nan, "more": 0}]
+@pytest.mark.parametrize("nothing", [None, math.nan], ids=["now", "of before"])
+def test_rows_of_a_run_become_a_curve(nothing):
+    metrics = [{"step": 1, "loss": 2.0, "diffusion": 1.0, "moving_loss": nothing, "loss_ratio": nothing, "more": 0}]
     curve = TrainingCurve.from_rows("motif", metrics, [{"step": 1, "followed": 0.375, "items": 32}])
     assert (curve.training[0].step, curve.training[0].loss) == (1, 2.0)
     assert math.isnan(curve.training[0].moving_loss)
@@ -301,6 +302,8 @@ def test_rows_of_a_run_become_a_curve():
 def test_a_row_without_its_number_is_an_error():
     with pytest.raises(ConfigError, match="moving_loss"):
         TrainingCurve.from_rows("motif", [{"step": 1, "loss": 2.0, "diffusion": 1.0}], [])
+    with pytest.raises(ConfigError, match="no number 'loss'"):
+        TrainingCurve.from_rows("motif", [{"step": 1, "loss": None, "diffusion": 1.0}], [])
 
 
 @pytest.mark.parametrize("draw", [figures.followed_over_training, figures.moving_loss, figures.loss_ratio])

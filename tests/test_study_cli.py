@@ -86,7 +86,7 @@ def test_export_and_analysis_of_the_table_agree_with_the_study(folder, rehearsed
 
 
 def test_links_and_status(folder):
-    links = run("invite", folder / "study", 3, "--url", "https://x.org/", "--label", "lab").split()
+    links = run("invite", folder / "study", 3, "--public-url", "https://x.org/", "--label", "lab").split()
     assert len(set(links)) == 3
     assert all(re.fullmatch(r"https://x\.org/join/[\w-]{16}", link) for link in links)
     for_ever = run("invite", folder / "study", 1, "--days", 0).strip()
@@ -96,6 +96,54 @@ def test_links_and_status(folder):
     said = run("status", folder / "study")
     assert "0 of 12" in said
     assert "do not stop on a good score" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (["--mturk", "--days", 0], "--days: is for links"),
+        (["--mturk", "--label", "lab", "--database", "sqlite:///x"], "--database, --label: is for links"),
+        (["--production"], "--production: is for Mechanical Turk"),
+        (["--batch", 1], "--batch: is for Mechanical Turk"),
+    ],
+)
+def test_an_invitation_refuses_what_would_have_no_effect(folder, options, refused):
+    words = ["study", "invite", folder / "study", 3, *options]
+    error = CliRunner().invoke(app, list(map(str, words))).exception
+    assert isinstance(error, ConfigError)
+    assert refused in str(error)
+
+
+@pytest.mark.parametrize(("verb", "more"), [("invite", [3, "--mturk"]), ("approve", [])])
+@pytest.mark.parametrize("production", [False, True])
+def test_mechanical_turk_is_the_sandbox_unless_production_is_asked_for(folder, monkeypatch, verb, more, production):
+    asked = []
+
+    def connect(*, sandbox):
+        asked.append(sandbox)
+        raise StudyError("far enough")
+
+    monkeypatch.setattr("motionfocal.study.crowds.mturk.connect", connect)
+    monkeypatch.setenv("MOTIONFOCAL_DATABASE", f"sqlite:///{folder}/of_all_verbs.sqlite")
+    run(verb, folder / "study", *more, *(["--production"] if production else []), code=1)
+    assert asked == [not production]
+
+
+@pytest.mark.parametrize("production", [False, True])
+def test_a_server_takes_the_sandbox_unless_production_is_asked_for(folder, tmp_path, monkeypatch, production):
+    served = []
+
+    class Server:
+        def run(self):
+            pass
+
+    def server_of(app, settings, **where):
+        served.append(settings.sandbox)
+        return Server()
+
+    monkeypatch.setattr("motionfocal.study.web.serving.server_of", server_of)
+    run("serve", folder / "study", *(["--production"] if production else []))
+    assert served == [not production]
 
 
 def test_a_backup_holds_the_votes(folder, rehearsed, tmp_path):
@@ -182,6 +230,14 @@ def test_planning_says_what_shows():
 def test_a_password_is_set_and_a_short_one_refused(folder):
     run("password", folder / "study", "--password", "short", code=1)
     assert "new password" in run("password", folder / "study", "--password", "long enough for all")
+
+
+def test_a_password_that_is_not_given_is_asked_for(folder):
+    typed = "\n".join(["long enough for all", "mistyped", *["long enough for all"] * 2])
+    result = CliRunner().invoke(app, ["study", "password", str(folder / "study")], input=typed)
+    assert result.exit_code == 0, result.output
+    assert "new password" in result.output
+    assert "long enough" not in result.output
 
 
 def test_what_is_no_study_is_said(tmp_path):

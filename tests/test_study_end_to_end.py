@@ -243,7 +243,7 @@ async def field_work(server: Server, minds: Minds, links: list[str], chromium: s
 def test_forty_people_in_browsers_and_the_analysis_finds_what_was_put_in(real_study, chromium, tmp_path):
     database = Database(real_study.database)
     with served(real_study, real_study.database) as server:
-        links = run("study", "invite", real_study.folder, RATERS, "--url", server.url).split()
+        links = run("study", "invite", real_study.folder, RATERS, "--public-url", server.url).split()
         drivers = asyncio.run(field_work(server, Minds(real_study, database), links, chromium, tmp_path))
 
     assert [trouble for driver in drivers for trouble in driver.troubles] == []
@@ -337,7 +337,7 @@ def test_thirty_at_once_and_the_server_killed_under_them(database_url, tmp_path)
     told: list[str] = []
     over = threading.Event()
     with served(study, database_url) as server:
-        where = ("--url", server.url, "--database", database_url)
+        where = ("--public-url", server.url, "--database", database_url)
         clients = [Client(link, told) for link in run("study", "invite", study.folder, 30, *where).split()]
 
         def kill_in_the_middle():

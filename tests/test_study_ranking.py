@@ -1,5 +1,6 @@
 """Ranking: published fits, evalica, statsmodels, the likelihood by brute force, and simulated truth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -61,14 +62,15 @@ def simulated(
     models = [f"m{k}" for k in range(len(strengths))]
     of_item = draw.normal(0, item_sd, (items, len(models)))
     of_rater = draw.normal(0, rater_sd, (raters, len(models)))
+    own = (np.asarray(strengths) + of_item[:, None] + of_rater).tolist()
     judgements = []
     for item in range(items):
         for rater in range(raters):
             i, j = draw.choice(len(models), 2, replace=False)
-            own = np.asarray(strengths) + of_item[item] + of_rater[rater]
-            eta = own[i] - own[j] + left
-            weights = np.array([np.exp(eta / 2), np.exp(-eta / 2), nu])
-            answer = ("left", "right", "tie")[draw.choice(3, p=weights / weights.sum())]
+            eta = own[item][rater][i] - own[item][rater][j] + left
+            of_left, of_right = math.exp(eta / 2), math.exp(-eta / 2)
+            drawn = draw.random() * (of_left + of_right + nu)
+            answer = "left" if drawn < of_left else "right" if drawn < of_left + of_right else "tie"
             judgements.append(vote(models[i], models[j], answer, item, rater))
     return judgements
 

@@ -153,12 +153,12 @@ def comparison(k=0):
 
 @given(st.lists(st.sampled_from(["a", "b", "left", "right", "tie"]), min_size=1, max_size=8))
 @settings(max_examples=40)
-def test_a_habit_of_side_is_what_flips(tmp_path_factory, rules):
+def test_a_habit_of_side_is_what_flips(new_folder, rules):
     def rule(comparison):
         wanted = rules[int(comparison.item[1:])]
         return {comparison.left_model: "left", comparison.right_model: "right"}.get(wanted, wanted)
 
-    store = JudgementStore(tmp_path_factory.mktemp("store") / "j.jsonl")
+    store = JudgementStore(new_folder() / "j.jsonl")
     outcome = judge_both_orders(ByRule(rule), [comparison(k) for k in range(len(rules))], store)
     assert outcome.failures == ()
     assert [j.left_model for j in outcome.judgements] == ["a", "b"] * len(rules)
@@ -240,8 +240,8 @@ def results_of(folder, values, better="higher"):
 
 @given(st.floats(-10, 10), st.floats(-10, 10), st.sampled_from(["higher", "lower"]))
 @settings(max_examples=40)
-def test_a_metric_prefers_the_better_value(tmp_path_factory, one, two, better):
-    results = results_of(tmp_path_factory.mktemp("r"), {("a", "i0"): one, ("b", "i0"): two}, better)
+def test_a_metric_prefers_the_better_value(new_folder, one, two, better):
+    results = results_of(new_folder(), {("a", "i0"): one, ("b", "i0"): two}, better)
     rater = MetricRater(results, "speed", question="quality")
     judgement = rater.judge(comparison())
     best = {"higher": max, "lower": min}[better](one, two)

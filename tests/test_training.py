@@ -3,12 +3,12 @@
 import errno
 import json
 import math
-import os
-import signal
+import re
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -21,14 +21,15 @@ from motionfocal.cli.train import run as train_command
 from motionfocal.data.batches import ClipBatch, ClipBatches, MotionBatch
 from motionfocal.data.prepare import prepare
 from motionfocal.data.sources import FolderData, SpritesData, SpritesSource, load_folder
-from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError, TrainingError
-from motionfocal.jsonl import read_jsonl
+from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError, TrainingError
+from motionfocal.jsonl import append_jsonl, read_jsonl
 from motionfocal.loss import MotionFocalLoss, StrengthSchedule
 from motionfocal.models.build import ModelCard, best_device, build_model, load_model, save_model
 from motionfocal.models.families import compact, unet3d, wan
 from motionfocal.models.protocol import ClipShape, Condition
 from motionfocal.models.schedule import DiffusionSettings, FlowSettings
-from motionfocal.motion import HeatmapSettings, LatentSpec
+from motionfocal.motion import HeatmapSettings, LatentSpec, run_networks_on
+from motionfocal.motion.raft import Raft
 from motionfocal.training.checkpoint import (
     alone_in,
     checkpoints,
@@ -38,15 +39,17 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import dump_config, load_config
+from motionfocal.training.dropout import ClipDropouts
 from motionfocal.training.learner import Learner
-from motionfocal.training.loop import Trainer, learning_rate, split_of, trainable_model
+from motionfocal.training.loop import Trainer, learning_rate, refuse_forked_networks, split_of, trainable_model
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, stable_seed
 from motionfocal.training.processes import join_processes
-from motionfocal.training.records import figures_of, summands
+from motionfocal.training.records import RunRecords, figures_of, summands, unread_in
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
 from motionfocal.video import probe, read_image, write_clip
 
+from . import warm
 from .tiny_wan import write_folder
 
 SHAPE = ClipShape(frames=4, height=16, width=16, fps=8)
@@ -401,27 +404,24 @@ def test_resume_after_kill_gives_the_same_losses_digit_for_digit(tmp_path, famil
     arguments = [f"--set={o}" for o in [*TINY, "steps=12", "checkpoint_every=3"] if not o.startswith("model.")]
     arguments += [f"--set=model.family={family}", "--set=model.text_width=16"]
 
-    def train(out, wait=True):
-        command = [sys.executable, "-m", "motionfocal", "train", str(empty), "--out", str(out), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if wait:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors.decode()
-        return process
+    def command(out):
+        return ["-m", "motionfocal", "train", str(empty), "--out", str(out), *arguments]
 
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
-    train(tmp_path / "whole")
-    process = train(tmp_path / "killed", wait=False)
+    warm.run(*command(tmp_path / "whole"), check=True)
+    process = warm.Warm(*command(tmp_path / "killed"))
     metrics = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while (not metrics.is_file() or len(metrics.read_text().splitlines()) < 5) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
     killed_at = len(losses(tmp_path / "killed"))
     assert 5 <= killed_at < 12, "the kill came too late to prove anything"
-    train(tmp_path / "killed")
+    goes_on = [sys.executable, *command(tmp_path / "killed")]
+    done = subprocess.run(goes_on, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     assert same(losses(tmp_path / "killed"), losses(tmp_path / "whole"))
 
 
@@ -580,13 +580,21 @@ def test_a_step_that_cannot_be_shared_equally_is_refused():
         split_of(tiny("batch_size=3", "micro_batch_size=2"), 1)
 
 
-def test_accumulation_does_not_change_the_gradient():
+UNET3D = ["model={family: unet3d, text_width: 16}"]
+"""It drops a tenth of what its convolutions over time give."""
+
+DIVIDED = {"compact": [], "dropout": UNET3D, "recomputed": [*UNET3D, "gradient_checkpointing=true"]}
+
+
+@pytest.mark.parametrize("changes", DIVIDED.values(), ids=DIVIDED)
+def test_accumulation_does_not_change_the_gradient(changes):
     """One pass over four clips, two over two, four over one: the same update."""
     norms = []
     for size in (4, 2, 1):
-        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=motionfocal")
+        config = tiny("batch_size=4", f"micro_batch_size={size}", "loss.weighting=motionfocal", *changes)
         trainer = trainer_of(config)
         wake(trainer.model)
+        trainer.model.network.train()
         parts = (trainer.source.load(0, 4, trainer.split.clips(part)) for part in trainer.parts)
         norms.append(trainer.train_step(parts))
     for other in norms[1:]:
@@ -688,6 +696,108 @@ def test_a_run_does_not_go_on_with_other_clips(tmp_path, change):
         run_training(config, open_data(config), tmp_path / "run", [])
 
 
+def break_after_its_first_frame(path):
+    """The file stays as long, and what looks at it sees nothing: frames from the middle on are zeros."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4]) - 8
+    data[start + length // 2 : start + length] = bytes(length - length // 2)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_breaks_after_its_first_frame_is_told_and_the_run_goes_on(tmp_path, workers):
+    folder_of_clips(tmp_path / "clips")
+    break_after_its_first_frame(tmp_path / "clips" / "1.mp4")
+    config = clips_config(tmp_path / "clips").model_copy(update={"workers": workers})
+    data = open_data(config)
+    assert not data.rejected
+    assert len(data.source) == 3
+    for run, stop in (("whole", []), ("killed", [StopAt(3)])):
+        with pytest.raises(Stop) if stop else nullcontext():
+            run_training(config, open_data(config), tmp_path / run, stop)
+    run_training(config, open_data(config), tmp_path / "killed", [])
+    assert same(losses(tmp_path / "whole"), losses(tmp_path / "killed"))
+    for run in ("whole", "killed"):
+        (row,) = read_jsonl(tmp_path / run / "unread.jsonl")
+        assert (row["step"], row["clip"]) == (1, "1")
+        assert re.search(r"1\.mp4: only \d of 6 frames can be decoded", row["reason"])
+        assert unread_in(tmp_path / run) == {"1": row["reason"]}
+
+
+def test_the_command_lists_at_its_end_the_clips_that_could_not_be_read(tmp_path, capsys):
+    folder_of_clips(tmp_path / "clips")
+    break_after_its_first_frame(tmp_path / "clips" / "1.mp4")
+    (tmp_path / "config.yaml").write_text(dump_config(clips_config(tmp_path / "clips")))
+    train_command(str(tmp_path / "config.yaml"), tmp_path / "run", [])
+    assert re.search(r"model in .*1 clips failed:\s+\S*1\.mp4: only \d of 6", capsys.readouterr().out, re.DOTALL)
+
+
+def test_where_nothing_moves_the_records_are_json(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "moving_loss": NaN}\n')  # of an older version
+    figures = figures_of(torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0, 0.0]]))
+    assert math.isnan(figures["moving_loss"])
+    with RunRecords(tmp_path, 1) as records:
+        records.add("metrics.jsonl", 2, figures)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    first, second = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert (first["moving_loss"], second["moving_loss"], second["loss_ratio"]) == (None, None, None)
+    assert second["loss"] == 1.0
+
+
+def test_numbers_that_are_not_finite_are_null_in_a_list(tmp_path):
+    row = {"a": [1.0, math.inf], "b": {"c": math.nan, "d": "NaN"}, "e": (2, True)}
+    append_jsonl(tmp_path / "list.jsonl", row)
+    assert read_jsonl(tmp_path / "list.jsonl") == [{"a": [1.0, None], "b": {"c": None, "d": "NaN"}, "e": [2, True]}]
+
+
+def test_what_another_process_could_not_read_is_told_too(tmp_path, monkeypatch):
+    folder_of_clips(tmp_path)
+    break_after_its_first_frame(tmp_path / "1.mp4")
+    config = clips_config(tmp_path)
+    trainer = Trainer(config, open_data(config).source)
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda values: [*values, {"9": "9.mp4: gone"}])
+    missed = next(step for step in range(3) if trainer.source.load(step, 2, range(2)).unread)
+    assert trainer.unread == {}
+    trainer.train_step(iter([trainer.source.load(missed, 2, range(2))]))
+    assert list(trainer.unread) == ["1", "9"]
+
+
+def test_networks_in_forked_processes_on_a_gpu_are_refused():
+    gpu = torch.device("cuda", 1)
+    asked = ["workers=2", "motion.estimator=raft_small"]
+    refused = tiny(*asked)
+    with pytest.raises(ConfigError, match=r"workers is 2.*motion\.estimator=raft_small would: set workers=0, or"):
+        refuse_forked_networks(refused, gpu)
+    refuse_forked_networks(refused, CPU)
+    for fine in (["workers=0"], ["motion.estimator=dis"]):
+        refuse_forked_networks(tiny(*asked, *fine), gpu)
+    refuse_forked_networks(tiny("workers=2", "motion.source=difference"), gpu)
+
+
+def test_flow_is_computed_where_the_training_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Raft, "usual_device", None)
+    trainer_of(tiny("device=cpu"))
+    assert Raft(load=lambda size: torch.nn.Identity()).device == CPU, "though there is a GPU"
+    run_networks_on(torch.device("cuda", 1))
+    assert Raft.usual_device == "cuda", "the process's current one, which accelerate sets"
+
+
+def test_a_run_without_a_clip_to_read_ends(tmp_path):
+    folder_of_clips(tmp_path)
+    config = clips_config(tmp_path)
+    data = open_data(config)
+    for n in range(3):
+        (tmp_path / f"{n}.mp4").unlink()
+    with pytest.raises(MediaError, match=r"none of 3 clips of 4x16x16 can be read any more; first: .*\.mp4"):
+        run_training(config, data, tmp_path / "run", [])
+
+
 def test_a_checkpoint_of_before_clips_were_written_down_goes_on(tmp_path):
     config = tiny()
     run_training(config, open_data(config), tmp_path, [])
@@ -707,8 +817,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from motionfocal.training.checkpoint import alone_in
-with alone_in(Path(sys.argv[1])):
-    print("held", flush=True)
+with alone_in(Path(sys.argv[1]) / "run"):
+    (Path(sys.argv[1]) / "held").touch()
     time.sleep(600)
 """
 
@@ -716,10 +826,13 @@ with alone_in(Path(sys.argv[1])):
 @pytest.fixture
 def occupant(tmp_path):
     """Another process that trains in ``tmp_path / "run"``."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
+    process = warm.Warm("-c", HOLD, tmp_path)
+    while not (tmp_path / "held").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    yield process
+    process.kill()
+    process.wait()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, occupant, monkeypatch):
@@ -863,6 +976,39 @@ def test_a_picture_of_a_large_clip_stays_small():
     assert (picture[:133, -200:] == clip[-1, :399:3, ::3]).all()
 
 
+def dropped(trainer, step, clips, rows=6):
+    """What the first layer with dropout leaves of ones."""
+    trainer.dropouts.clips = ClipSeeds(trainer.config.seed, step, clips)
+    layer = next(m for m in trainer.model.network.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0)
+    return layer(torch.ones(len(clips) * rows, 500))
+
+
+def test_what_is_dropped_of_a_clip_depends_on_seed_step_and_place_alone():
+    trainer = trainer_of(tiny(*UNET3D))
+    whole = dropped(trainer, 0, range(4))
+    assert torch.equal(whole, dropped(trainer, 0, range(4)))
+    assert torch.equal(whole[6:18], dropped(trainer, 0, range(1, 3)))
+    assert not torch.equal(whole[:6], whole[6:12])
+    assert not torch.equal(whole, dropped(trainer, 1, range(4)))
+    assert whole.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
+    assert (whole == 0).float().mean().item() == pytest.approx(0.1, abs=0.015)
+    with trainer.averaged():
+        assert (dropped(trainer, 0, range(4)) == 1).all()
+
+
+def test_dropout_layers_differ_and_keep_their_place():
+    inner = torch.nn.Sequential(torch.nn.Dropout(0.5))
+    network = torch.nn.Sequential(torch.nn.Dropout(0.5), inner, torch.nn.Dropout(0))
+    names = [name for name, _ in network.named_modules()]
+    dropouts = ClipDropouts(network)
+    dropouts.clips = ClipSeeds(0, 0, range(2))
+    assert [name for name, _ in network.named_modules()] == names
+    ones = torch.ones(4, 100)
+    assert not torch.equal(network[0](ones), network[1](ones))
+    assert network[0](torch.ones(3, 100)).shape == (3, 100), "rows that are no clips' are drawn together"
+
+
 def test_dropout_draws_from_no_clips_stream():
     clips = {stable_seed(7, 3, clip) for clip in range(64)}
-    assert len(clips | {dropout_seed(7, 3, process) for process in range(8)}) == 72
+    layers = {seed for layer in range(4) for seed in ClipSeeds(7, 3, range(64)).dropout_seeds(layer)}
+    assert len(clips | layers | {dropout_seed(7, 3, process) for process in range(8)}) == 328

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 from motionfocal.jsonl import read_jsonl
 from motionfocal.video import probe, write_clip
 
+from . import warm
 from .textured import textured_clip
 from .tiny_wan import write_folder
 
@@ -43,8 +42,7 @@ def desk(tmp_path, monkeypatch):
 
 
 def run(line):
-    command = [sys.executable, "-m", *shlex.split(line.partition(" > ")[0])]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    done = warm.run("-m", *shlex.split(line.partition(" > ")[0]), timeout=600)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -53,28 +51,31 @@ def run(line):
 def test_from_a_folder_of_clips_to_a_lora_in_the_stock_pipeline(desk):
     lines = re.search(r"```bash\n(.*?)```", SECTION, re.S).group(1).splitlines()
     verbs = [line.split()[1] for line in lines]
-    assert verbs == ["train", "prepare", "prepare", "train", "animate", "export"]
+    assert verbs == ["train", "heatmap", "prepare", "prepare", "train", "animate", "export"]
 
     shown = run(" ".join([lines[0].partition(" > ")[0], *(f"--set {shlex.quote(change)}" for change in SMALLER)]))
     Path("my.yaml").write_text(shown)
     assert yaml.safe_load(shown)["lora"]["rank"] == 4
 
-    planned = run(lines[1])
+    run(lines[1])
+    assert len(list(Path("heatmaps").glob("*.mp4"))) == 3
+
+    planned = run(lines[2])
     assert re.search(r"latents +│ 3 +│ 0 ", planned)
     assert re.search(r"at the highest +│ [\d.]+ [kMG]B", planned), "a dry run tells what training needs"
     assert not list(Path("cache").rglob("*.safetensors"))
-    run(lines[2])
+    run(lines[3])
     assert len(list(Path("cache").rglob("latents/*/*.safetensors"))) == 3
 
-    run(lines[3])
+    run(lines[4])
     assert [row["step"] for row in read_jsonl(Path("runs/mine/metrics.jsonl"))] == [1, 2]
     assert list(Path("runs/mine/samples").rglob("*.mp4"))
 
-    run(lines[4])
+    run(lines[5])
     info = probe("dog.mp4")
     assert (info.frames, info.height % 64, info.width % 96) == (9, 0, 0)
 
-    run(lines[5])
+    run(lines[6])
     names: dict[str, object] = {}
     exec(re.search(r"```python\n(.*?)```", SECTION, re.S).group(1), names)
     loaded = {name for name in names["pipeline"].transformer.state_dict() if "lora" in name}

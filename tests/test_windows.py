@@ -1,5 +1,6 @@
 """Windows, buckets and the order of clips: pure functions of numbers, and sources that keep to them."""
 
+import hashlib
 import math
 import pickle
 from collections import Counter
@@ -102,20 +103,64 @@ def test_a_window_is_read_from_the_frames_that_it_names(tmp_path):
 BUCKETS = st.lists(st.integers(0, 3).map(lambda n: Bucket(8, 16, 16 + n)), min_size=1, max_size=40)
 
 
-@given(BUCKETS, st.integers(1, 9), st.integers(0, 5), st.integers(0, 3))
-def test_an_epoch_visits_every_item_once_and_fills_the_last_batch_of_a_bucket(buckets, size, seed, epoch):
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 5), st.integers(0, 3))
+def test_the_order_of_one_bucket_is_that_of_the_first_versions(count, size, seed, epoch):
+    order, steps = BucketedOrder([Bucket(8, 16, 16)] * count, seed), math.ceil(count / size)
+    rng = rng_of("epoch", seed, epoch)
+    batches = np.resize(rng.permutation(np.arange(count)), steps * size).reshape(-1, size).tolist()
+    places = rng.permutation(steps)
+    assert [order.batch(epoch * steps + n, size) for n in range(steps)] == [batches[place] for place in places]
+
+
+@given(BUCKETS.filter(lambda buckets: len(set(buckets)) > 1), st.integers(1, 9), st.integers(0, 5))
+def test_items_of_small_and_large_buckets_come_equally_often(buckets, size, seed):
+    order, members = BucketedOrder(buckets, seed), Counter(buckets)
+    visits: Counter[int] = Counter()
+    for step in range(60):
+        batch = order.batch(step, size)
+        assert len(batch) == size
+        assert len({buckets[item] for item in batch}) == 1
+        visits.update(batch)
+        seen = {bucket: sum(visits[n] for n, one in enumerate(buckets) if one == bucket) for bucket in members}
+        epochs = sum(seen.values()) / len(buckets)
+        for bucket, count in members.items():
+            # Of each bucket, a batch may be on its way; of an epoch, the batches come in any order.
+            assert abs(seen[bucket] - epochs * count) <= 2 * count + (len(members) + 1) * size
+            each = [visits[n] for n, one in enumerate(buckets) if one == bucket]
+            assert max(each) - min(each) <= 3  # the order's start and end lie within epochs, and so does a batch's
+
+
+def test_a_clip_alone_in_its_bucket_is_seen_once_an_epoch_in_expectation():
+    """It was seen once a place of every batch of its bucket: 64 times an epoch."""
+    buckets = [*[Bucket(8, 16, 16)] * 640, Bucket(8, 16, 32)]
+    epochs, starts = 128, set()
+    for seed in range(8):
+        order = BucketedOrder(buckets, seed)
+        batches = [order.batch(step, 64) for step in range(epochs * 641 // 64)]
+        alone = [step for step, batch in enumerate(batches) if 640 in batch]
+        assert len(alone) == 2
+        assert all(set(batches[step]) == {640} for step in alone)
+        starts.add(alone[0])
+    assert len(starts) > 4, "when it comes is drawn, so that a short run may see it too"
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(0, 5), st.integers(0, 3))
+def test_an_epoch_of_buckets_that_batches_divide_visits_every_item_once(counts, seed, epoch):
+    buckets = [Bucket(8, 16, 16 + n) for n, count in enumerate(counts) for _ in range(3 * count)]
     order = BucketedOrder(buckets, seed)
-    members = {bucket: [n for n, one in enumerate(buckets) if one == bucket] for bucket in buckets}
-    steps = sum(math.ceil(len(items) / size) for items in members.values())
-    batches = [order.batch(epoch * steps + n, size) for n in range(steps)]
-    visits = Counter(item for batch in batches for item in batch)
-    for bucket, items in members.items():
-        here = [batch for batch in batches if buckets[batch[0]] == bucket]
-        assert all({buckets[item] for item in batch} == {bucket} for batch in here)
-        assert sum(map(len, here)) == math.ceil(len(items) / size) * size
-        counts = [visits[item] for item in items]
-        assert max(counts) - min(counts) <= 1
-        assert min(counts) >= 1
+    batches = [order.batch(step, 3) for step in range(epoch * sum(counts), (epoch + 1) * sum(counts))]
+    assert sorted(item for batch in batches for item in batch) == list(range(len(buckets)))
+
+
+def test_a_run_with_several_buckets_does_not_go_on_where_they_were_ordered_otherwise(tmp_path):
+    """That of one bucket does: its order is what it was."""
+    folder = folder_of_shapes(tmp_path / "clips")
+    for changes, same in (({}, True), (SHAPES, False)):
+        source, _ = load_folder(folder_data(folder, **({"cache": None} | changes)), seed=0)
+        digest = hashlib.sha256()
+        for shot in source._shots:
+            digest.update(f"{(shot.caption.id, shot.caption.text, shot.footage)!r}\n".encode())
+        assert (source.fingerprint == digest.hexdigest()[:16]) == same
 
 
 @given(BUCKETS, st.integers(1, 5), st.lists(st.integers(0, 60), min_size=1, max_size=8))
@@ -247,7 +292,20 @@ def test_clips_in_a_shard_are_read_like_files(tmp_path):
         assert (by_text[example.text].frames == example.frames).all()
 
 
-def test_a_clip_that_breaks_later_is_an_error_with_its_name(tmp_path):
+def test_the_next_clip_of_a_bucket_stands_in_for_one_that_breaks_later(tmp_path):
+    source, _ = load_folder(folder_data(folder_of_shapes(tmp_path / "clips"), **SHAPES), seed=0)
+    before = [source.batch(step, 2) for step in range(8)]
+    (tmp_path / "clips" / "1.mp4").unlink()
+    broken, other = text_of("1.mp4"), text_of("2.mp4")
+    for step, batch in enumerate(before):
+        for one, now in zip(batch, source.batch(step, 2), strict=True):
+            assert now.text == (other if one.text == broken else one.text)
+            assert list(now.unread) == (["1"] if one.text == broken else [])
+            assert (one.text == broken) or (now.frames == one.frames).all()
+    assert any(one.text == broken for batch in before for one in batch)
+
+
+def test_the_only_clip_of_a_bucket_that_breaks_later_is_an_error_with_its_name(tmp_path):
     names = write_clips(tmp_path / "clips", 1)
     write_table(tmp_path / "clips" / "metadata.csv", names)
     source, _ = load_folder(folder_data(tmp_path / "clips", cache=None), seed=0)

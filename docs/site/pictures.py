@@ -1,4 +1,4 @@
-"""Draw docs/heatmap.png: a clip of the sprites world, its flow, its heatmap, and the weight on the latent cells."""
+"""Draw docs/heatmap.png: a ball that rolls over a lawn, its flow, its heatmap, and the weight on the latent cells."""
 
 from pathlib import Path
 
@@ -7,10 +7,27 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from motionfocal.motion import HeatmapSettings, LatentSpec, estimate_flow, heatmap_of, pool_to_latent
-from motionfocal.worlds import SpritesSettings, SpritesWorld
+from motionfocal.motion import LatentSpec, estimate_flow, heatmap_of, pool_to_latent
 
-SEED, FRAME, SIDE = 4, 3, 8
+SIZE, FRAMES, RADIUS, STEP = 320, 5, 34, 9
+FRAME, CELL = 2, 16
+
+
+def texture(seed: int, blur: float, colour: tuple[int, int, int]) -> np.ndarray:
+    """A surface uint8 [SIZE,SIZE,3] with a grain of some size."""
+    grain = cv2.GaussianBlur(np.random.default_rng(seed).normal(size=(SIZE, SIZE)), (0, 0), blur)
+    return np.clip(np.array(colour) + 30 * (grain / grain.std())[..., None], 0, 255).astype(np.uint8)
+
+
+def rolling_ball() -> np.ndarray:
+    """A clip uint8 [T,SIZE,SIZE,3]: the ball moves STEP pixels per frame to the right, and the ground stands still."""
+    ground, ball = texture(0, 2, (90, 120, 80)), texture(1, 4, (200, 80, 60))
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    clip = np.repeat(ground[None], FRAMES, axis=0)
+    for number, frame in enumerate(clip):
+        inside = np.hypot(rows - SIZE * 0.6, columns - SIZE * 0.4 - STEP * number) < RADIUS
+        frame[inside] = np.roll(ball, STEP * number, axis=1)[inside]
+    return clip
 
 
 def colours(flow: np.ndarray) -> np.ndarray:
@@ -24,17 +41,14 @@ def colours(flow: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Write the picture."""
     mpl.use("Agg")
-    world = SpritesWorld(SpritesSettings(size=96, frames=8, sprites=3))
-    rng = np.random.default_rng(SEED)
-    scene = world.scene(rng)
-    clip = world.render(scene, world.action(scene, rng), rng)
-    heat = heatmap_of(clip, HeatmapSettings())
-    cells = pool_to_latent(heat, LatentSpec(channels=4, spatial=SIDE))
+    clip = rolling_ball()
+    heat = heatmap_of(clip)
+    cells = pool_to_latent(heat, LatentSpec(channels=4, spatial=CELL))
     panels = {
-        "the red circle moves right": clip[FRAME],
+        "a ball rolls over a lawn": clip[FRAME],
         "flow to the next": colours(estimate_flow(clip)[FRAME]),
-        "heatmap m'": heat[FRAME],
-        "weight on the latent cells": cells[FRAME].numpy(),
+        "heatmap": heat[FRAME],
+        "m' on the latent cells": cells[FRAME].numpy(),
     }
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.3), dpi=110)
     for axis, (title, picture) in zip(axes, panels.items(), strict=True):

@@ -49,14 +49,15 @@ def _flags(option: Any) -> str:  # noqa: ANN401
     default = option.default
     silent = default is None or isinstance(default, bool | list) or callable(default)
     said = "" if silent else f" (default: `{default}`)"
-    return flags + said
+    form = f" `{option.metavar}`".replace("|", "\\|") if option.metavar else ""
+    return flags + form + said
 
 
 def config_keys() -> str:
     """The page of all keys of a training config."""
     intro = (
         "# Config keys\n\nEvery key of the file that `train`, `prepare` and `doctor` take, as `--set a.b=c` names it."
-        " An unknown key is an error. `motionfocal train RECIPE --out RUN --show` prints a resolved config.\n"
+        " An unknown key is an error. `motionfocal train RECIPE --show` prints a resolved config.\n"
     )
     return intro + "\n".join(_of_settings("", TrainingConfig))
 

@@ -1,4 +1,7 @@
-"""Lists that survive ``kill -9``: one JSON object a line, each on disk before it counts."""
+"""Lists that survive ``kill -9``: one JSON object a line, each on disk before it counts.
+
+JSON knows no NaN and no infinity: where a row has one, the line has null.
+"""
 
 import json
 import math
@@ -46,7 +49,7 @@ def read_jsonl(path: Path) -> list[Row]:
 def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
     """Add one row; it is on disk when this returns."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(_line(row))
         file.flush()
         os.fsync(file.fileno())
 
@@ -55,7 +58,15 @@ def rewrite_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Replace the file by these rows, whole or not at all. Do this before appending to a file of a killed process."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(map(_line, rows))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _line(row: Mapping[str, object]) -> str:
+    try:
+        text = json.dumps(row, allow_nan=False)
+    except ValueError:
+        text = json.dumps(without_nan(row), allow_nan=False)
+    return f"{text}\n"

@@ -115,32 +115,46 @@ class MotionFocalLoss:
             generated: 1 for cells that the model generates and 0 for cells that it was given (the first latent frame
                 of models that replace it), shaped like ``heat``. Given cells are out of every mean.
             scale: each clip's factor on the strength, ``[B]`` at 0 or more; see ``StrengthSchedule``. It is part of
-                ``motif``, so that total = diffusion + strength * motif still holds.
+                ``motif``.
 
         Raises:
             ShapeError: the shapes do not fit; both are in the text. With ``difference``, all but ``[B,C,T,h,w]``, where
                 T is 2 or more and two neighbouring frames are generated, is refused too.
+            ConfigError: the heat is of integers, as a cache stores it.
         """
         _check_shapes(prediction, target, heat, generated, scale)
-        focus = self._focus(heat.float(), generated)
-        if scale is not None:
-            focus = focus * _by_clip(scale.float(), focus.ndim)
+        focus = self._focus(heat, generated, scale)
         diffusion, motif, cells = _Means.apply(prediction, target, focus, generated)
         total = diffusion if self.weighting == "none" else diffusion + self.strength * motif
         if self.difference:
             rest = _difference_loss(prediction.float() - target.float(), heat, generated)
             total = (1 - self.difference) * total + self.difference * rest
-        weight = torch.ones_like(focus) if self.weighting == "none" else 1 + self.strength * focus
-        return LossOutput(total, diffusion, motif, _stats(cells, heat, weight, generated))
+        return LossOutput(total, diffusion, motif, _stats(cells, heat, self._weight(focus), generated))
+
+    def weight(self, heat: Tensor, generated: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+        """What each cell's squared error is multiplied by, float32 at 1 or more, shaped like ``heat``.
+
+        For trainers that reduce their loss themselves: the mean of weight * (prediction - target)^2 over the generated
+        cells is ``total``, without the part that ``difference`` mixes in. Arguments as in a call.
+
+        Raises:
+            ShapeError: ``generated`` is of another shape than ``heat``, or ``scale`` is not one number per clip.
+            ConfigError: the heat is of integers, as a cache stores it.
+        """
+        _check_heat(heat, generated, scale)
+        return self._weight(self._focus(heat, generated, scale))
 
     @torch.no_grad()
-    def _focus(self, heat: Tensor, generated: Tensor | None) -> Tensor:
+    def _focus(self, heat: Tensor, generated: Tensor | None, scale: Tensor | None) -> Tensor:
         """The weight on the squared error in the motion part, shaped like ``heat``."""
-        square = (1 - heat if self.weighting == "inverse" else heat).square()
-        if self.weighting != "motionfocal":
-            return square
-        mean = _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
-        return (square / mean).clamp(max=self.max_weight)
+        square = (1 - heat.float() if self.weighting == "inverse" else heat.float()).square()
+        if self.weighting == "motionfocal":
+            mean = _clip_mean(square, generated).clamp(min=torch.finfo(square.dtype).tiny)
+            square = (square / mean).clamp(max=self.max_weight)
+        return square if scale is None else square * _by_clip(scale.float(), square.ndim)
+
+    def _weight(self, focus: Tensor) -> Tensor:
+        return torch.ones_like(focus) if self.weighting == "none" else 1 + self.strength * focus
 
 
 @dataclass(frozen=True)
@@ -250,18 +264,22 @@ def _check_shapes(
         )
     if prediction.ndim not in _CHANNEL_AXES:
         raise ShapeError(f"prediction {tuple(prediction.shape)} has rank {prediction.ndim}; ranks 3 to 5 are known")
-    if scale is not None and scale.shape != prediction.shape[:1]:
-        raise ShapeError(
-            f"scale {tuple(scale.shape)} does not fit prediction {tuple(prediction.shape)}: one number a clip"
-        )
     for name, tensor in (("heat", heat), ("generated", generated)):
         if tensor is not None and not _fits(tensor, prediction):
             raise ShapeError(
                 f"{name} {tuple(tensor.shape)} does not fit prediction {tuple(prediction.shape)}: it needs the same"
                 " rank and the same lengths, save length 1 on the channel axis"
             )
+    _check_heat(heat, generated, scale)
+
+
+def _check_heat(heat: Tensor, generated: Tensor | None, scale: Tensor | None) -> None:
+    if not heat.is_floating_point():
+        raise ConfigError(f"heat is {heat.dtype}; it must be floats in [0, 1]: divide the uint8 of a cache by 255")
     if generated is not None and generated.shape != heat.shape:
         raise ShapeError(f"generated {tuple(generated.shape)} and heat {tuple(heat.shape)} differ; they need one shape")
+    if scale is not None and scale.shape != heat.shape[:1]:
+        raise ShapeError(f"scale {tuple(scale.shape)} does not fit heat {tuple(heat.shape)}: one number per clip")
 
 
 def _fits(tensor: Tensor, prediction: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""``motionfocal animate``: one image by a text, or a world's benchmark into a gallery."""
+"""``motionfocal animate``: one image from a text, or a world's benchmark into a gallery."""
 
 from collections.abc import Mapping
 from functools import partial

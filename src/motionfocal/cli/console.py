@@ -31,7 +31,7 @@ def list_notes(notes: Sequence[str]) -> None:
 
 
 def list_failures(what: str, failures: Sequence[str]) -> None:
-    """At the end of a run that went on past bad input: what failed, and why."""
+    """At the end of a run that continued past bad input: what failed, and why."""
     if failures:
         console.print(f"[red]{len(failures)} {what} failed:[/red]")
         for failure in failures:

@@ -73,7 +73,7 @@ def _arm(out: Path, name: str, changes: tuple[str, ...], steps: int | None, seed
 
 
 def _run_side_by_side(arms: list[Arm]) -> None:
-    """One process an arm; each leaves its progress in its files, which is also what a killed demo goes on from."""
+    """One process an arm; each leaves its progress in its files, from which a killed demo resumes, too."""
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_work, args=(arm,), daemon=True) for arm in arms]
     for worker in workers:
@@ -109,7 +109,7 @@ class _Bars:
         """Read how far the arm's process is."""
         rows = read_jsonl(self._arm.folder / METRICS)
         if rows:
-            recent = [value for row in rows[-50:] if (value := float(str(row["moving_loss"]))) == value]
+            recent = [float(str(value)) for row in rows[-50:] if (value := row["moving_loss"]) is not None]
             mean = sum(recent) / max(1, len(recent))
             self._progress.update(self._training, completed=len(rows), note=f"moving loss {mean:.4f}")
         if len(rows) >= self._arm.config.steps:

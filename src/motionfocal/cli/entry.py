@@ -21,7 +21,7 @@ def main() -> None:
         raise SystemExit(1) from error
     except OSError as error:
         if error.errno in _FULL:
-            advice = "make room; the same command then goes on"
+            advice = "make room; the same command then resumes"
         elif error.errno in _REFUSED and error.filename:
             advice = "choose another path, or see that this one may be used"
         else:

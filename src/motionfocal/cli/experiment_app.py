@@ -18,7 +18,7 @@ File = Annotated[
 ]
 Results = Annotated[
     Path | None,
-    typer.Option("--results", "-r", help="Folder of runs/ and results/, which experiments share; unset, the file's."),
+    typer.Option("--results", "-r", help="Folder of runs/ and results/, which experiments share; default: the file's."),
 ]
 
 
@@ -26,14 +26,14 @@ Results = Annotated[
 def run(
     files: File,
     results: Results = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side; unset, one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side; default: one per core.")] = None,
     engine: Engine = "local",
     address: Address = None,
 ) -> None:
-    """Carry out the runs that have no result yet. Killed at any moment, the same command goes on.
+    """Carry out the runs that have no result yet. Killed at any moment, the same command resumes.
 
     All arms of a seed see the same clips, timesteps and noise. A run that several experiments share is done once. One
-    that fails is listed at the end and the others go on; the exit code is then 1.
+    that fails is listed at the end, the rest is processed; the exit code is then 1.
     """
     from motionfocal.cli.experiment import run_all
 
@@ -54,7 +54,7 @@ def report(
     files: File,
     results: Results = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the reports; unset, reports/ beside the results.")
+        Path | None, typer.Option("--out", "-o", help="Folder of the reports; default: reports/ beside the results.")
     ] = None,
 ) -> None:
     """Rebuild an experiment's tables and figures from its result files, with intervals over seeds and items."""

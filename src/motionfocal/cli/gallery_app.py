@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from motionfocal.cli.options import Remembered
+
 gallery_app = typer.Typer(no_args_is_help=True, help="Galleries: bring in videos made elsewhere, check, normalize.")
 
 Benchmark = Annotated[
@@ -30,7 +32,7 @@ def import_(
     ],
     benchmark: Benchmark,
     name: Annotated[str, typer.Option(help="What the gallery calls the model.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before goes on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before is resumed.")],
     seed: Annotated[int | None, typer.Option(min=0, help="Of several videos of an item, take this seed's.")] = None,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -47,10 +49,7 @@ def import_(
 @gallery_app.command()
 def check(
     galleries: Annotated[list[Path], typer.Argument(help="Galleries that are to be compared.")],
-    benchmark: Annotated[
-        str | None,
-        typer.Option("--benchmark", "-b", help="A name or a folder; unset, what the galleries remember."),
-    ] = None,
+    benchmark: Remembered = None,
     allow_missing: AllowMissing = False,
 ) -> None:
     """Check that galleries are whole and alike: names, files, texts, sizes, lengths and rates.
@@ -65,7 +64,7 @@ def check(
 @gallery_app.command()
 def normalize(
     gallery: Annotated[Path, typer.Argument(help="A gallery.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new gallery; one that was begun before goes on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new gallery; one that was begun before is resumed.")],
     size: Annotated[
         str, typer.Option(metavar="HxW", help="Height and width: cover, then keep the centre.")
     ] = "320x320",
@@ -78,7 +77,7 @@ def normalize(
     """Bring all clips to one size, length and rate, without anything that tells which model made them.
 
     The defaults are the form of the authors' published clips. A clip that is too short is listed at the end, as is one
-    that cannot be read; the others go on, and the exit code is then 1.
+    that cannot be read; the rest is processed, and the exit code is then 1.
     """
     from motionfocal.cli.gallery import run_normalize
 

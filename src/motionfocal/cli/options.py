@@ -9,18 +9,37 @@ from motionfocal.errors import ConfigError
 
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a key of the config, as in loss.strength=2."),
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Change a key of the config, as --set loss.strength=2; may be repeated.",
+    ),
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Sampling steps; default: 50 for a run, else the model's own.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Classifier-free guidance, 1: without; default: that of its validation for a run, else the model's own.",
+    ),
 ]
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
 ]
-Engine = Annotated[EngineName, typer.Option(help="Processes of this machine, or workers of a Ray cluster.")]
+Engine = Annotated[
+    EngineName, typer.Option(metavar="local|ray", help="Processes of this machine, or workers of a Ray cluster.")
+]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the Ray cluster: host:port, ray://host:port, or auto; unset, $RAY_ADDRESS, or else one is started on"
+        help="Of the Ray cluster: host:port, ray://host:port, or auto; default: $RAY_ADDRESS, or else one is started on"
         " this machine."
     ),
+]
+Remembered = Annotated[
+    str | None,
+    typer.Option("--benchmark", "-b", help="A name or a folder; default: what the galleries remember."),
 ]
 
 

@@ -17,7 +17,9 @@ from motionfocal.data.prepare import Report, prepare
 from motionfocal.data.sources import FolderData
 from motionfocal.engine import EngineName, engine_of
 from motionfocal.errors import ConfigError
+from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
+from motionfocal.motion import run_networks_on
 from motionfocal.shard import WHOLE, Shard
 from motionfocal.training.config import TrainingConfig, load_config
 from motionfocal.training.config import recipe as config_file
@@ -45,6 +47,7 @@ def run(
     if resolved.threads:
         torch.set_num_threads(resolved.threads)
         cv2.setNumThreads(resolved.threads)
+    run_networks_on(best_device(resolved.device))
     spec = cache_spec(resolved, resolved.data)
     with progress_bar() as progress:
         bars = Bars(progress)

@@ -60,7 +60,7 @@ def page_of(comparison: Path, page: Path) -> Contest:
 def _galleries(
     folders: Sequence[Path], out: Path, benchmark: str | None, results: Path | None, heatmaps: bool
 ) -> Sequence[str]:
-    """Write the page, go on past clips that cannot be shown, and say which these are."""
+    """Write the page, continue past clips that cannot be shown, and say which these are."""
     galleries = [Gallery.open(folder) for folder in folders]
     asked = _benchmark(galleries, benchmark)
     with progress_bar() as progress:

@@ -81,7 +81,7 @@ def run_serve(
     proxies: Sequence[str],
     frames: Sequence[str],
     *,
-    sandbox: bool,
+    production: bool,
 ) -> None:
     """Serve until interrupted."""
     from motionfocal.study.web.app import create_app
@@ -90,7 +90,7 @@ def run_serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         settings = ServerSettings(
-            public_url=public_url, proxies=tuple(proxies), frame_ancestors=tuple(frames), sandbox=sandbox
+            public_url=public_url, proxies=tuple(proxies), frame_ancestors=tuple(frames), sandbox=not production
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -100,6 +100,9 @@ def run_serve(
         where = public_url or f"http://{host}:{port}"
         admin = f"{where}/admin" if study.secrets.admin else f"off; motionfocal study password {folder}"
         console.print(f"{study.plan.name}: {where}   admin pages: {admin}", highlight=False, soft_wrap=True)
+        if study.design.mturk:
+            sites = "the real site alone" if production else "its sandbox, too; --production closes it"
+            console.print(f"workers of Mechanical Turk: {sites}", highlight=False, soft_wrap=True)
         console.file.flush()
         server_of(app, settings, host=host, port=port).run()
 

@@ -9,7 +9,7 @@ from motionfocal.cli.console import console, list_failures, list_notes, progress
 from motionfocal.training.checkpoint import checkpoints
 from motionfocal.training.config import dump_config, load_config, recipe
 from motionfocal.training.loop import Trainer
-from motionfocal.training.records import RunRecords
+from motionfocal.training.records import RunRecords, unread_in
 from motionfocal.training.run import open_data, run_training
 
 
@@ -27,11 +27,12 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     list_notes(data.notes)
     started = int(checkpoints(out)[-1].stem) if checkpoints(out) else 0
     if started:
-        console.print(f"going on after step {started}")
+        console.print(f"resuming after step {started}")
     with progress_bar() as progress:
         task = progress.add_task(resolved.name, total=resolved.steps, completed=started, note="")
         run_training(resolved, data, out, [StepBar(progress, task)])
     console.print(f"model in {out / 'model'}, samples in {out / 'samples'}")
+    list_failures("clips", list(unread_in(out).values()))
 
 
 class StepBar:

@@ -1,7 +1,7 @@
 """What one step of training sees: latents, conditions, and the motion heatmap pooled to the latent grid."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -48,12 +48,16 @@ class EncodedBatch:
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Clips as they were read: frames uint8 ``[B,T,H,W,3]``, texts, motion, fps ``[B]``."""
+    """Clips as they were read: frames uint8 ``[B,T,H,W,3]``, texts, motion, fps ``[B]``.
+
+    ``unread`` says, by id, why others could not be read, whose places they take.
+    """
 
     frames: Tensor
     texts: tuple[str, ...]
     motion: MotionBatch
     fps: Tensor
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @torch.no_grad()
     def encode(self, model: VideoModel, device: torch.device) -> EncodedBatch:
@@ -114,6 +118,7 @@ class ClipBatches:
                 torch.stack([heat for heat, _ in motions])[:, None], torch.tensor([score for _, score in motions])
             ),
             fps=torch.tensor([example.fps for example in examples]),
+            unread={clip: reason for example in examples for clip, reason in example.unread.items()},
         )
 
     def no_text(self, model: VideoModel) -> Tensors:

@@ -240,7 +240,8 @@ class CacheSource:
             raise ManifestError(f"none of {len(captions)} clips can be used; first: {self.rejected[0].reason}")
         self._order = BucketedOrder([window.bucket for window in self._windows], seed)
         self.shapes = shapes_of([(window.bucket, window.fps) for window in self._windows])
-        self.fingerprint = fingerprint_of((window.caption.id, window.n, window.keys) for window in self._windows)
+        windows = ((window.caption.id, window.n, window.keys) for window in self._windows)
+        self.fingerprint = fingerprint_of(windows, self._order)
 
     def __len__(self) -> int:
         return len(self._windows)

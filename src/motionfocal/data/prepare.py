@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from motionfocal.data.cache import CachedWindow, CacheSpec, Stock, take_stock
@@ -47,8 +48,8 @@ def prepare(
     """Make what a cache lacks. Killed at any moment, the same call goes on, and the clip in hand is all that is lost.
 
     ``model`` is called when there is first something to encode; its frozen parts work on its device. The ``engine``
-    reads clips, measures their motion, encodes them and writes their entries; this process keeps the lists. A clip
-    that cannot be used is reported, tried again by the next call, and the others go on.
+    looks at files, reads clips, measures their motion, encodes them and writes their entries; this process keeps the
+    lists. A clip that cannot be used is reported, and tried again by the next call; the rest is processed.
 
     Raises:
         ManifestError: the table or the shards are wrong.
@@ -60,7 +61,7 @@ def prepare(
     started = time.perf_counter()
     captions, files = spec.captions(shard), spec.folder.files()
     with CacheWriter(spec.folder, shard) as writer:
-        for stamp, facts in look(captions, files, VideoFile.content, progress):
+        for stamp, facts in look(captions, files, VideoFile.content, progress, engine):
             writer.add_file(stamp, facts)
         stock = take_stock(spec, captions, files)
         maker = Maker(spec, model, writer.entries)
@@ -76,31 +77,43 @@ def prepare(
         return run.report(time.perf_counter() - started)
 
 
+@dataclass(frozen=True)
+class _Looker:
+    """Looks at a file: what it holds, or why no video can be read from it."""
+
+    content: Callable[[VideoFile], str]
+
+    def __call__(self, video: VideoFile) -> FileFacts | str:
+        try:
+            return FileFacts(self.content(video), look_at(video))
+        except MediaError as error:
+            return str(error)
+
+
 def look(
     captions: Sequence[Caption],
     files: dict[Stamp, FileFacts | str],
     content: Callable[[VideoFile], str],
     progress: Progress,
+    engine: Engine = HERE,
 ) -> Iterator[tuple[Stamp, FileFacts | str]]:
     """Look at the files that are new, changed, or were no videos, and add to ``files`` what they hold or why not.
 
     Yields what is new, as it is found.
     """
-    for done, caption in enumerate(captions, 1):
-        progress("looking at clips", done, len(captions))
-        try:
+    unseen: dict[Stamp, VideoFile] = {}
+    for caption in captions:
+        with suppress(MediaError):  # gone since the table was read; taking stock says so
             stamp = caption.video.stamp()
-        except MediaError:
-            continue  # gone since the table was read; taking stock says so
-        if isinstance(files.get(stamp), FileFacts):
-            continue
-        try:
-            facts: FileFacts | str = FileFacts(content(caption.video), look_at(caption.video))
-        except MediaError as error:
-            facts = str(error)
+            if not isinstance(files.get(stamp), FileFacts):
+                unseen[stamp] = caption.video
+    found = engine.map(_Looker(content), list(unseen.values())) if unseen else iter(())
+    for done, (stamp, seen) in enumerate(zip(unseen, found, strict=True), 1):
+        facts = seen.reason if isinstance(seen, Lost) else seen
         if files.get(stamp) != facts:
             files[stamp] = facts
             yield stamp, facts
+        progress("looking at clips", done, len(unseen))
 
 
 def _tasks(stock: Stock, windows: Sequence[CachedWindow]) -> list[Task]:

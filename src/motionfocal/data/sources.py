@@ -2,8 +2,9 @@
 
 import hashlib
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -29,7 +30,8 @@ CacheDtype = Literal["float32", "bfloat16", "float16"]
 class Example:
     """One clip to train on. ``key`` names the clip where a source repeats it, and is None where it never does.
 
-    ``moving``, bool ``[T,H,W]``, is what truly moves; None where nobody knows it, as in clips from files.
+    ``moving``, bool ``[T,H,W]``, is what truly moves; None where nobody knows it, as in clips from files. ``unread``
+    are the clips that it stands in for, by id, and why they could not be read.
     """
 
     frames: NDArray[np.uint8]
@@ -37,6 +39,7 @@ class Example:
     fps: float
     key: str | None = None
     moving: NDArray[np.bool_] | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 class ClipSource(Protocol):
@@ -235,13 +238,21 @@ class Rejected:
 
 
 class FolderSource:
-    """Clips of a data set, read when they are asked for."""
+    """Clips of a data set, read when they are asked for.
+
+    Where one cannot be read, the next one of its bucket that can be takes its place: which one depends on the files
+    alone, so that a run that goes on sees the same clips.
+    """
 
     def __init__(self, sampling: Sampling, shots: Sequence[Shot], seed: int) -> None:
         self._sampling, self._shots, self._seed = sampling, shots, seed
         self._order = BucketedOrder([shot.bucket for shot in shots], seed)
+        self._alike: dict[Bucket, list[int]] = {}
+        for item, shot in enumerate(shots):
+            self._alike.setdefault(shot.bucket, []).append(item)
         self.shapes = shapes_of([(shot.bucket, sampling.usual_fps(shot.footage)) for shot in shots])
-        self.fingerprint = fingerprint_of((shot.caption.id, shot.caption.text, shot.footage) for shot in shots)
+        clips = ((shot.caption.id, shot.caption.text, shot.footage) for shot in shots)
+        self.fingerprint = fingerprint_of(clips, self._order)
 
     def __len__(self) -> int:
         return len(self._shots)
@@ -257,14 +268,29 @@ class FolderSource:
         return [shot.caption.text for shot in self._shots]
 
     def batch(self, step: int, size: int, clips: range | None = None) -> list[Example]:
-        """See ``ClipSource``. Raises MediaError when a clip cannot be read."""
+        """See ``ClipSource``. Raises MediaError when not a single clip of the batch's bucket can be read."""
         items, places = self._order.batch(step, size), range(size) if clips is None else clips
-        return [self._example(self._shots[items[place]], step * size + place) for place in places]
+        return [self._example(items[place], step * size + place) for place in places]
 
-    def _example(self, shot: Shot, number: int) -> Example:
-        window = self._sampling.window(shot.footage, rng_of("example", self._seed, number))
-        clip = read_window(shot.caption.video, window)
-        return Example(clip.frames, shot.caption.text, clip.fps, None if self._sampling.drawn else shot.caption.id)
+    def _example(self, item: int, number: int) -> Example:
+        unread: dict[str, str] = {}
+        for shot in self._from(item):
+            try:
+                window = self._sampling.window(shot.footage, rng_of("example", self._seed, number))
+                clip = read_window(shot.caption.video, window)
+            except MediaError as error:
+                unread[shot.caption.id] = str(error)
+            else:
+                key = None if self._sampling.drawn else shot.caption.id
+                return Example(clip.frames, shot.caption.text, clip.fps, key, unread=unread)
+        bucket, first = self._shots[item].bucket, next(iter(unread.values()))
+        raise MediaError(f"none of {len(unread)} clips of {bucket} can be read any more; first: {first}")
+
+    def _from(self, item: int) -> Iterator[Shot]:
+        """The clips of an item's bucket, from the item on and round."""
+        alike = self._alike[self._shots[item].bucket]
+        place = bisect_left(alike, item)
+        return (self._shots[alike[(place + n) % len(alike)]] for n in range(len(alike)))
 
 
 def load_folder(
@@ -315,9 +341,9 @@ def read_window(video: VideoFile, window: Window) -> Clip:
         return read_clip(path, frames=window.frames, stride=window.stride, start=window.start, size=size)
 
 
-def fingerprint_of(clips: Iterable[object]) -> str:
-    """A short hash of what tells the clips of a source, in their order."""
-    digest = hashlib.sha256()
+def fingerprint_of(clips: Iterable[object], order: BucketedOrder) -> str:
+    """A short hash of what tells the clips of a source, and of the scheme by which they are ordered."""
+    digest = hashlib.sha256(order.scheme.encode())
     for clip in clips:
         digest.update(f"{clip!r}\n".encode())
     return digest.hexdigest()[:16]

@@ -4,10 +4,10 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motionfocal.errors import ShapeError
 
@@ -104,29 +104,91 @@ def rng_of(*keys: int | str) -> np.random.Generator:
 class BucketedOrder:
     """An endless sequence of batches over items that lie in buckets, each batch from one bucket alone.
 
-    An epoch visits every item once, in an order of its own across and within the buckets. The last batch of a bucket
-    is filled by going round: it ends with items that the bucket's epoch began with.
+    An epoch visits every item once, in an order of its own across and within the buckets. What does not fill a batch of
+    its bucket waits for the next epoch, so that items of small and of large buckets come equally often. Where there is
+    one bucket alone, nothing waits: its last batch is filled by going round, with items that the epoch began with.
     """
 
     def __init__(self, buckets: Sequence[Bucket], seed: int) -> None:
         """``buckets[n]`` is where item n lies."""
-        order = sorted(range(len(buckets)), key=lambda item: buckets[item])
-        self._groups = [np.array(list(group)) for _, group in groupby(order, key=lambda item: buckets[item])]
+        groups: dict[Bucket, list[int]] = {}
+        for item, bucket in enumerate(buckets):
+            groups.setdefault(bucket, []).append(item)
+        self._groups = [_Group(np.array(groups[bucket]), seed, str(bucket)) for bucket in sorted(groups)]
         self._seed = seed
         self._at_hand: tuple[tuple[int, int], list[list[int]]] = ((-1, -1), [])
 
+    @property
+    def scheme(self) -> str:
+        """Names the order where it is not the one of the first versions, for what must not go on with another."""
+        return "" if len(self._groups) == 1 else "carried over"
+
     def batch(self, step: int, size: int) -> list[int]:
         """The items of batch ``step``, a pure function of the step and the size."""
-        epoch, place = divmod(step, sum(math.ceil(len(group) / size) for group in self._groups))
+        epoch, place = self._find(step, size)
         if self._at_hand[0] != (epoch, size):
             self._at_hand = (epoch, size), self._epoch(epoch, size)
         return self._at_hand[1][place]
 
+    def _find(self, step: int, size: int) -> tuple[int, int]:
+        """The epoch that a batch belongs to, and its place there."""
+        if len(self._groups) == 1:
+            return divmod(step, math.ceil(len(self._groups[0]) / size))
+
+        def before(epoch: int) -> int:
+            return sum(group.filled(epoch, size) for group in self._groups)
+
+        epoch = max(0, (step - len(self._groups)) * size // sum(map(len, self._groups)))
+        while before(epoch + 1) <= step:
+            epoch += 1
+        return epoch, step - before(epoch)
+
     def _epoch(self, epoch: int, size: int) -> list[list[int]]:
         """All batches of an epoch."""
         rng = rng_of("epoch", self._seed, epoch)
-        batches: list[list[int]] = []
-        for group in self._groups:
-            shuffled = np.resize(rng.permutation(group), math.ceil(len(group) / size) * size)
-            batches += shuffled.reshape(-1, size).tolist()
+        if len(self._groups) == 1:
+            batches = self._groups[0].going_round(rng, size)
+        else:
+            batches = [batch for group in self._groups for batch in group.batches(epoch, size)]
         return [batches[place] for place in rng.permutation(len(batches))]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The items of a bucket, an array of whole numbers."""
+
+    items: NDArray[np.int64]
+    seed: int
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def going_round(self, rng: np.random.Generator, size: int) -> list[list[int]]:
+        """Every item in batches, the last of which ends with items of the first."""
+        shuffled = np.resize(rng.permutation(self.items), math.ceil(len(self) / size) * size)
+        found: list[list[int]] = shuffled.reshape(-1, size).tolist()
+        return found
+
+    def filled(self, epoch: int, size: int) -> int:
+        """How many batches are full before an epoch, where what does not fill one waits for the next epoch."""
+        return (epoch * len(self) + self._waiting(size)) // size
+
+    def batches(self, epoch: int, size: int) -> list[list[int]]:
+        """The batches that an epoch fills, with items that waited since earlier ones."""
+        first, last = (self.filled(number, size) * size - self._waiting(size) for number in (epoch, epoch + 1))
+        rounds = range(first // len(self), -(-last // len(self)))
+        if first == last:
+            return []
+        orders = [rng_of("epoch", self.seed, number, self.name).permutation(self.items) for number in rounds]
+        skipped = first - rounds.start * len(self)
+        found: list[list[int]] = np.concatenate(orders)[skipped : skipped + last - first].reshape(-1, size).tolist()
+        return found
+
+    def _waiting(self, size: int) -> int:
+        """Items that wait at the beginning: drawn, else a run would end before a small bucket fills a batch.
+
+        So an item comes once an epoch in expectation, from the first on. Where batches divide the bucket, none waits.
+        """
+        step = math.gcd(len(self), size)
+        return step * int(rng_of("waiting", self.seed, self.name, size).integers(size // step))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from motionfocal.experiments.result import NoiseBin
 from motionfocal.generation.generate import item_seed
-from motionfocal.generation.sampler import SamplingSettings, sample
+from motionfocal.generation.sampler import SamplingSettings, on, sample
 from motionfocal.models.build import LoadedModel
 from motionfocal.models.protocol import MOTION_MASK, Condition, VideoModel
 from motionfocal.motion import pool_to_latent
@@ -57,16 +57,20 @@ def error_by_noise(loaded: LoadedModel, settings: SpritesSettings) -> tuple[Nois
     A latent cell moves when more than half of it is covered by the acting sprite. All models meet the same noise.
     """
     model, fps = loaded.model, loaded.card.shape.fps
+    device = next(model.network.parameters()).device
     frames, texts, moving = _held_out(settings, model)
+    frames, moving = frames.to(device), moving.to(device)
     latents = model.encode(frames)
     condition = Condition(
-        model.encode_image(frames[:, 0], frames.shape[1]), model.encode_text(texts), torch.full((_CLIPS,), fps)
+        on(device, model.encode_image(frames[:, 0], frames.shape[1])),
+        on(device, model.encode_text(texts)),
+        torch.full((_CLIPS,), fps, device=device),
     )
     cells = latents[0, 0].numel()
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(_HELD_OUT))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(_HELD_OUT)).to(device)
     bins = []
     for timestep in model.schedule.sampler(_LEVELS, cells).timesteps:
-        times = timestep.expand(_CLIPS)
+        times = timestep.expand(_CLIPS).to(device)
         prediction = model.predict(model.schedule.add_noise(latents, noise, times), times, condition)
         error = (prediction - model.schedule.target(latents, noise, times)).square().mean(1, keepdim=True)
         level = float(model.schedule.noise_level(times)[0])

@@ -53,7 +53,7 @@ def run_side_by_side(
         while waiting or active:
             while waiting and len(active) < workers:
                 run = waiting.pop(0)
-                worker: BaseProcess = context.Process(target=_work, args=(run, out), daemon=True)
+                worker: BaseProcess = context.Process(target=_work, args=(run, out))  # a daemon can have no readers
                 worker.start()
                 active[run.fingerprint] = (run, worker)
             time.sleep(0.5)

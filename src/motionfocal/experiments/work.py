@@ -12,7 +12,7 @@ from motionfocal.experiments.measure import answers, error_by_noise
 from motionfocal.experiments.plan import RunPlan
 from motionfocal.experiments.result import Asked, RunResult, load_result, save_result
 from motionfocal.jsonl import read_jsonl
-from motionfocal.models.build import load_model, trained_weights
+from motionfocal.models.build import best_device, load_model, trained_weights
 from motionfocal.training.checkpoint import alone_in
 from motionfocal.training.config import TrainingConfig
 from motionfocal.training.loop import Callback, Trainer
@@ -48,7 +48,7 @@ def training_config(run: RunPlan) -> TrainingConfig:
 
 
 def _judged(run: RunPlan, folder: Path) -> RunResult:
-    loaded = load_model(folder / "model")
+    loaded = load_model(folder / "model", best_device(run.config.device))
     seconds = [float(str(row["seconds"])) for row in read_jsonl(folder / METRICS)]
     curve = [(int(str(row["step"])), float(str(row["followed"]))) for row in read_jsonl(folder / VALIDATION)]
     worlds = {}

@@ -69,7 +69,8 @@ def sample(
     grid = model.spec.grid(shape.frames, shape.height, shape.width)
     noise = ClipNoise(seeds, (model.spec.channels, *grid), device)
     condition = _condition(loaded, torch.from_numpy(images).to(device), texts, settings, motion_mask)
-    without_text = _on(device, model.encode_text([""] * len(texts)))
+    guided = settings.guidance_scale != 1
+    without_text = on(device, model.encode_text([""] * len(texts))) if guided else None
 
     latents = noise()
     sampler = model.schedule.sampler(settings.steps, int(np.prod(grid)), settings.eta)
@@ -105,8 +106,8 @@ def _condition(
             raise ConfigError(f"{loaded.card.name} was not trained with a {name.replace('_', ' ')}; leave it out")
     score = settings.motion_score
     return Condition(
-        _on(device, model.encode_image(images, shape.frames)),
-        _on(device, model.encode_text(texts)),
+        on(device, model.encode_image(images, shape.frames)),
+        on(device, model.encode_text(texts)),
         torch.full((len(texts),), shape.fps, device=device),
         None if score is None else torch.full((len(texts),), score, device=device),
         None if mask is None else _latent_mask(mask, model).to(device),
@@ -119,7 +120,8 @@ def _latent_mask(mask: NDArray[np.float32], model: VideoModel) -> Tensor:
     return (pooled > 0.5).float()[:, :, None]
 
 
-def _on(device: torch.device, tensors: Tensors) -> Tensors:
+def on(device: torch.device, tensors: Tensors) -> Tensors:
+    """Named tensors on a device."""
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
@@ -128,13 +130,16 @@ def _guided(
     latents: Tensor,
     timestep: Tensor,
     condition: Condition,
-    without_text: Tensors,
+    without_text: Tensors | None,
     settings: SamplingSettings,
 ) -> Tensor:
-    """eps = eps("") + scale (eps(text) - eps("")), the image being the same in both (Ho and Salimans 2022)."""
+    """eps = eps("") + scale (eps(text) - eps("")), the image being the same in both (Ho and Salimans 2022).
+
+    ``without_text`` None samples without guidance: eps = eps(text).
+    """
     timesteps = timestep.expand(len(latents))
     conditional = model.predict(latents, timesteps, condition)
-    if settings.guidance_scale == 1:
+    if without_text is None:
         return conditional
     unconditional = model.predict(latents, timesteps, replace(condition, text=without_text))
     guided = unconditional + settings.guidance_scale * (conditional - unconditional)

@@ -112,7 +112,9 @@ def save_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> 
     try:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
     except SafetensorError as error:
-        raise CheckpointError(f"{folder}: the model cannot be written ({error}); make room, and go on") from error
+        raise CheckpointError(
+            f"{folder}: the model cannot be written ({error}); make room, and give the command again"
+        ) from error
     partial.replace(folder / WEIGHTS)
     partial.write_text(card.model_dump_json(indent=2))
     partial.replace(folder / CARD)

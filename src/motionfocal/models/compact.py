@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from motionfocal.models.xcat import mask_channel, score_or_unsaid
 
+Grid = tuple[int, int]
+"""Height and width in places."""
+
 _SCORE_UNITS = 10
 """Sinusoids tell whole numbers apart: a motion score is told to a tenth of a pixel."""
 
@@ -84,23 +87,25 @@ class TimeAttention(nn.Module):
 class ImageTokens(nn.Module):
     """The first frame as tokens: one for each place of the coarse scale, with a learned embedding of the place."""
 
-    def __init__(self, channels: int, width: int, places: int) -> None:
+    def __init__(self, channels: int, width: int, grid: Grid) -> None:
         super().__init__()
+        self.grid = grid
         self.project = nn.Conv2d(channels, width, 3, stride=2, padding=1)
-        self.places = nn.Parameter(torch.randn(places, width) * 0.1)
+        self.places = nn.Parameter(torch.randn(math.prod(grid), width) * 0.1)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Tokens ``[B,h/2*w/2,width]`` of latents ``[B,C,h,w]``."""
-        tokens = self.project(latent).flatten(2).transpose(1, 2)
-        return tokens + self.places[: tokens.shape[1]]
+        image = self.project(latent)
+        return image.flatten(2).transpose(1, 2) + _at(self.places, self.grid, *image.shape[-2:])
 
 
 class SpaceTextAttention(nn.Module):
     """Attention over the places of each frame, then of all places to the text and to the image's tokens, if any."""
 
-    def __init__(self, width: int, heads: int, context: int, places: int, *, image: bool) -> None:
+    def __init__(self, width: int, heads: int, context: int, grid: Grid, *, image: bool) -> None:
         super().__init__()
-        self.places = nn.Parameter(torch.randn(places, width) * 0.1)
+        self.grid = grid
+        self.places = nn.Parameter(torch.randn(math.prod(grid), width) * 0.1)
         self.space = Attention(width, heads)
         self.text = Attention(width, heads, context)
         self.image = Attention(width, heads, width) if image else None
@@ -109,7 +114,7 @@ class SpaceTextAttention(nn.Module):
         """``x`` ``[B*T,C,h,w]``, the clips' texts ``[B,L,D]`` and the tokens of their images ``[B,P,C]``."""
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
-        tokens = self.space(tokens + self.places[: height * width])
+        tokens = self.space(tokens + _at(self.places, self.grid, height, width))
         clips = self.text(tokens.unflatten(0, (len(text), -1)).flatten(1, 2), text)
         if self.image is not None:
             clips = self.image(clips, image)
@@ -120,7 +125,7 @@ class CompactUNet(nn.Module):
     """Two scales, text by attention and modulation, fps beside the timestep.
 
     The image's latent stands beside the noisy ones (``xcat``), enters as tokens by attention alone
-    (``image_attention``), or both.
+    (``image_attention``), or both. ``grid`` is the height and width of the coarse scale of the largest clips.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class CompactUNet(nn.Module):
         text_width: int,
         *,
         max_frames: int,
-        max_places: int,
+        grid: Grid,
         xcat: bool,
         image_attention: bool,
         motion_score: bool,
@@ -150,7 +155,7 @@ class CompactUNet(nn.Module):
         self.down = nn.Conv2d(width, wide, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(ResidualBlock(wide, wide, embedding) for _ in range(2))
         self.middle_space = nn.ModuleList(
-            SpaceTextAttention(wide, heads, text_width, max_places, image=image_attention) for _ in range(2)
+            SpaceTextAttention(wide, heads, text_width, grid, image=image_attention) for _ in range(2)
         )
         self.middle_time = nn.ModuleList(TimeAttention(wide, heads, max_frames) for _ in range(2))
         self.up = nn.Conv2d(wide, width, 1)
@@ -163,7 +168,7 @@ class CompactUNet(nn.Module):
             if motion_score
             else None
         )
-        self.image = ImageTokens(channels, wide, max_places) if image_attention else None
+        self.image = ImageTokens(channels, wide, grid) if image_attention else None
 
     def forward(
         self,
@@ -200,6 +205,11 @@ class CompactUNet(nn.Module):
         for scale, latent in zip(shortcut, latents, strict=True):
             x = x + scale * latent
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
+
+
+def _at(places: Tensor, grid: Grid, height: int, width: int) -> Tensor:
+    """Of the embeddings ``[H*W,C]`` of a grid's places, those of its upper left part, ``[height*width,C]``."""
+    return places.unflatten(0, grid)[:height, :width].flatten(0, 1)
 
 
 def _frame_by_frame(clips: Tensor) -> Tensor:

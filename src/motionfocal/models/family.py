@@ -36,8 +36,8 @@ class FamilySettings(Settings):
     def encoder_fingerprint(self) -> str:
         """A short hash of the frozen parts: models that share it can share what was encoded.
 
-        Of a checkpoint folder it is that of the frozen parts' files (see ``PipelineFolder.fingerprint``), wherever the
-        folder lies.
+        Of a checkpoint it is that of the frozen parts' files (see ``PipelineFolder.fingerprint``), wherever a folder of
+        them lies, and of a repository whether or not they were downloaded yet.
         """
         values = {name: getattr(self, name) for name in self.encoder_fields}
         folder = PipelineFolder(self.weights).fingerprint() if hasattr(self, "weights") else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.models.hub_hashes import hashes
 from motionfocal.reading import read_json
 
 INDEX = "model_index.json"
@@ -63,13 +64,20 @@ class PipelineFolder:
         return config
 
     def fingerprint(self) -> str:
-        """A short hash of the parts that no family trains: of their configs, and of their weights' headers and sizes.
+        """A short hash of the parts that no family trains; no weights are downloaded for it.
 
-        Weights are told by their headers, sizes and last megabytes: reading all of a large text encoder takes minutes.
+        A repository's files are told by the hashes that the hub has of them. A folder's weights are told by their
+        headers, sizes and last megabytes: reading all of a large text encoder takes minutes. So a repository and a copy
+        of it in a folder have two fingerprints.
+
+        Raises:
+            CheckpointError: the hub does not answer, and not all of these parts are in its cache.
         """
         digest = hashlib.sha256()
         frozen = [part for part in sorted(self.index) if self.has(part) and not part.startswith(_TRAINED)]
-        self.fetch(*frozen)
+        if self._repository is not None:
+            told = hashes(self._repository, self.folder, frozen)
+            return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:16]
         for path in (path for part in frozen for path in sorted((self.folder / part).glob("*"))):
             if path.is_file():
                 digest.update(f"{path.relative_to(self.folder)} {path.stat().st_size}\n".encode())

@@ -140,8 +140,8 @@ class XCatModel:
 
 
 def _refuse_larger(shape: ClipShape, largest: ClipShape) -> None:
-    """Raise ShapeError when clips have more frames or more pixels than the network has embeddings for."""
-    if shape.frames > largest.frames or shape.height * shape.width > largest.height * largest.width:
+    """Raise ShapeError when clips are longer, higher or wider than the network has embeddings for."""
+    if shape.frames > largest.frames or shape.height > largest.height or shape.width > largest.width:
         asked, built = (f"{one.frames}x{one.height}x{one.width}" for one in (shape, largest))
         raise ShapeError(
             f"clips of {asked} do not fit this model: it has a place for each frame and cell of the most common shape,"

@@ -1,7 +1,14 @@
 """From frames to motion weights: flow, camera compensation, heatmaps, pooling onto a latent grid."""
 
 from motionfocal.motion.camera import CameraMotion, compensate_camera
-from motionfocal.motion.flow import FlowEstimator, estimate_flow, known_estimators, register_estimator
+from motionfocal.motion.flow import (
+    NETWORKS,
+    FlowEstimator,
+    estimate_flow,
+    known_estimators,
+    register_estimator,
+    run_networks_on,
+)
 from motionfocal.motion.heatmap import (
     CameraFallbackWarning,
     ClipMotion,
@@ -15,6 +22,7 @@ from motionfocal.motion.latent import LatentSpec, from_layout, pool_to_latent, t
 from motionfocal.motion.overlay import filmstrip, overlay
 
 __all__ = [
+    "NETWORKS",
     "CameraFallbackWarning",
     "CameraMotion",
     "ClipMotion",
@@ -33,5 +41,6 @@ __all__ = [
     "overlay",
     "pool_to_latent",
     "register_estimator",
+    "run_networks_on",
     "to_layout",
 ]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from motionfocal.errors import ShapeError, UnknownNameError
@@ -57,6 +58,12 @@ def require_pairs(frames: Frames) -> None:
 def register_estimator(name: str, factory: Callable[[], FlowEstimator]) -> None:
     """Make an estimator known by ``name``, or replace the one of that name; the factory runs at first use."""
     _FACTORIES[name] = factory
+    _made.cache_clear()
+
+
+def run_networks_on(device: torch.device) -> None:
+    """Have the estimators that are networks compute on the CPU, or else on the process's GPU, from now on."""
+    Raft.usual_device = "cuda" if device.type == "cuda" else "cpu"
     _made.cache_clear()
 
 
@@ -136,6 +143,9 @@ def _pair_by_pair(
     at_size /= np.array([size[0] / width, size[1] / height], np.float32)
     return at_size
 
+
+NETWORKS = ("raft_large", "raft_small")
+"""The estimators that compute on a GPU where there is one."""
 
 _FACTORIES: dict[str, Callable[[], FlowEstimator]] = {
     "farneback": Farneback,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,11 +39,15 @@ def load_raft(size: RaftSize) -> nn.Module:
 
 
 class Raft:
-    """A flow estimator that runs ``batch`` pairs at a time on ``device`` (default: a GPU if there is one).
+    """A flow estimator that runs ``batch`` pairs at a time on ``device``; by default on ``usual_device``.
+
+    That is the process's current GPU, if there is one, unless it was set to something else.
 
     ``load`` gives the network for a size. Frames are enlarged by a whole factor until both sides have 128
     pixels, then padded to a multiple of 8; the flow comes back at the frames' own size.
     """
+
+    usual_device: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Raft:
         batch: int = 8,
         load: Callable[[RaftSize], nn.Module] = load_raft,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or self.usual_device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch = batch
         self.network = load(size).eval().to(self.device)
 

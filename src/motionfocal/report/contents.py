@@ -3,6 +3,7 @@
 The order of ``Report.models`` is the order of the two models everywhere: in pairs, in the table, in colours.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class TrainingPoint:
-    """One step of ``metrics.jsonl``. Losses of the moving cells are NaN where a batch had none."""
+    """One step of ``metrics.jsonl``. Losses of the moving cells are NaN where a batch had none: null in the file."""
 
     step: int
     loss: float
@@ -161,8 +162,8 @@ def _training_point(row: Row) -> TrainingPoint:
         step=int(_number(row, "step")),
         loss=_number(row, "loss"),
         diffusion=_number(row, "diffusion"),
-        moving_loss=_number(row, "moving_loss"),
-        loss_ratio=_number(row, "loss_ratio"),
+        moving_loss=_number_or_nan(row, "moving_loss"),
+        loss_ratio=_number_or_nan(row, "loss_ratio"),
     )
 
 
@@ -170,6 +171,11 @@ def _validation_point(row: Row) -> ValidationPoint:
     items = int(_number(row, "items"))
     followed = wilson(round(_number(row, "followed") * items), items)
     return ValidationPoint(int(_number(row, "step")), followed, items)
+
+
+def _number_or_nan(row: Row, key: str) -> float:
+    """NaN where the row says that there is none, by null."""
+    return math.nan if key in row and row[key] is None else _number(row, key)
 
 
 def _number(row: Row, key: str) -> float:

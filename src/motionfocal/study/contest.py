@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from motionfocal.errors import GalleryError
 from motionfocal.generation.gallery import Gallery
 from motionfocal.intervals import Interval
-from motionfocal.jsonl import rewrite_jsonl, without_nan
+from motionfocal.jsonl import rewrite_jsonl
 from motionfocal.reading import read_text
 from motionfocal.settings import Settings
 from motionfocal.study.judging import Failure, judge_all, pair
@@ -145,7 +145,7 @@ def _save(contest: Contest, out: Path) -> None:
     rewrite_jsonl(
         out / MEASUREMENTS,
         (
-            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **without_nan(asdict(seen))}
+            {"model": model, "item": item, "followed": seen.followed, "score": seen.score, **asdict(seen)}
             for model, by_item in contest.measured.items()
             for item, seen in by_item.items()
         ),

@@ -132,7 +132,7 @@ def save_checkpoint(run: Path, state: TrainingState) -> None:
     except (OSError, RuntimeError) as error:  # torch reports what the disk said as a RuntimeError of its own
         why = error.__context__ or error
         raise CheckpointError(
-            f"{folder}: step {state['step']} cannot be written ({why}); make room: the same command goes on from the"
+            f"{folder}: step {state['step']} cannot be written ({why}); make room: the same command resumes from the"
             " last checkpoint"
         ) from error
     partial.replace(folder / f"{state['step']:08d}.pt")
@@ -179,6 +179,7 @@ def load_checkpoint(path: Path, weights: Mapping[str, Tensor], averaged: bool, d
     if state.get("data", data) != data:
         raise CheckpointError(
             f"{path}: was written with other clips: some were added, removed, changed or could not be read, which"
-            " reorders every later batch; bring them back, or choose another folder to start anew"
+            " reorders every later batch, or they lie in several buckets, which older versions ordered otherwise; bring"
+            " them back, or choose another folder to start anew"
         )
     return state

@@ -26,6 +26,7 @@ from motionfocal.models.build import (
 )
 from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
+from motionfocal.motion import NETWORKS, run_networks_on
 from motionfocal.training.checkpoint import (
     TrainingState,
     alone_in,
@@ -36,9 +37,10 @@ from motionfocal.training.checkpoint import (
     save_checkpoint,
 )
 from motionfocal.training.config import OptimizerSettings, TrainingConfig
+from motionfocal.training.dropout import ClipDropouts
 from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
-from motionfocal.training.processes import distribute, join_processes, same_everywhere, without_exchange
+from motionfocal.training.processes import distribute, join_processes, merged, same_everywhere, without_exchange
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
 
@@ -51,11 +53,18 @@ class Callback(Protocol):
 
 
 class Trainer:
-    """A model in training, in one process or one of many."""
+    """A model in training, in one process or one of many.
+
+    ``unread`` says, by id, which clips could not be read so far in any process, and why.
+    """
 
     def __init__(self, config: TrainingConfig, source: ClipSource | CacheSource) -> None:
         self.config, self.step = config, 0
+        self.unread: dict[str, str] = {}
         self.processes = join_processes(config.device)
+        if not isinstance(source, CacheSource):
+            refuse_forked_networks(config, self.processes.device)
+        run_networks_on(self.processes.device)
         self.split = split_of(config, self.processes.num_processes)
         self.data = source.fingerprint
         if not same_everywhere(self.data):
@@ -71,6 +80,7 @@ class Trainer:
             seed=config.seed,
         )
         self.model = trainable_model(config, source.shapes)
+        self.dropouts = ClipDropouts(self.model.network)
         if config.validation:  # steps that cannot be sampled are refused now, and not at the first validation
             cells = self.model.spec.grid(source.shape.frames, source.shape.height, source.shape.width)
             self.model.schedule.sampler(config.validation.steps, math.prod(cells))
@@ -107,7 +117,11 @@ class Trainer:
 
         started = time.perf_counter()
         torch.manual_seed(dropout_seed(self.config.seed, self.step, self.processes.process_index))
-        figures = figures_of(gather(torch.stack([self._backward(part, next(batches)) for part in self.parts])))
+        unread: dict[str, str] = {}
+        parts = gather(torch.stack([self._backward(part, next(batches), unread) for part in self.parts]))
+        figures = figures_of(parts[:, :-1])
+        if parts[:, -1].any():
+            self.unread |= merged(unread)
         if not math.isfinite(figures["loss"]):
             raise TrainingError(f"step {self.step}: the loss is {figures['loss']}; {START_LOWER}")
         rate = learning_rate(self.config.optimizer, self.step, self.config.steps)
@@ -115,15 +129,21 @@ class Trainer:
         self.step += 1
         return figures | {"learning_rate": rate, "grad_norm": norm, "seconds": time.perf_counter() - started}
 
-    def _backward(self, part: int, batch: ClipBatch | EncodedBatch) -> Tensor:
-        """Add one part's gradient; processes exchange gradients at the last one only."""
-        device = self.processes.device
+    def _backward(self, part: int, batch: ClipBatch | EncodedBatch, unread: dict[str, str]) -> Tensor:
+        """Add one part's gradient, and to ``unread`` its clips that could not be read; returns ``summands`` and a flag.
+
+        Processes exchange gradients at the last part only. The flag is 1 where a clip could not be read.
+        """
+        device, missed = self.processes.device, batch.unread if isinstance(batch, ClipBatch) else {}
+        unread.update(missed)
         encoded = batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
         seeds = ClipSeeds(self.config.seed, self.step, self.split.clips(part))
         with nullcontext() if part == self.parts[-1] else without_exchange(self.model.network):
+            self.dropouts.clips = seeds
             output = self.objective(encoded, seeds)
             (output.total / len(self.parts)).backward()
-        return summands(output)
+        found = summands(output)
+        return torch.cat([found, found.new_tensor([bool(missed)])])
 
     @contextmanager
     def averaged(self) -> Iterator[LoadedModel]:
@@ -144,6 +164,16 @@ class Trainer:
         state = load_checkpoint(path, self.learner.weights, self.config.ema_decay is not None, self.data)
         self.step = state["step"]
         self.learner.resume(state["learner"])
+
+
+def refuse_forked_networks(config: TrainingConfig, device: torch.device) -> None:
+    """Raise ConfigError where processes that read ahead would compute flow on a GPU that this one works on already."""
+    motion, on_gpu = config.motion, device.type == "cuda"
+    if config.workers and on_gpu and motion.source == "flow" and motion.estimator in NETWORKS:
+        raise ConfigError(
+            f"workers is {config.workers}, and CUDA cannot be used in processes that are forked from one that uses it,"
+            f" as motion.estimator={motion.estimator} would: set workers=0, or prepare the clips once (data.cache)"
+        )
 
 
 def trainable_model(config: TrainingConfig, shapes: Sequence[ClipShape]) -> VideoModel:
@@ -220,6 +250,7 @@ def _train_in(run: Path, trainer: Trainer, callbacks: Sequence[Callback]) -> Non
         for _ in steps:
             figures = trainer.train_step(parts)
             records.add(METRICS, trainer.step, figures)
+            records.add_unread(trainer.step, trainer.unread)
             for callback in callbacks:
                 callback.after_step(trainer.step, figures, trainer, records)
             if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:

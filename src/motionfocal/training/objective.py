@@ -44,6 +44,10 @@ class ClipSeeds:
         """One CPU generator a clip."""
         return [Generator().manual_seed(stable_seed(self.seed, self.step, clip)) for clip in self.clips]
 
+    def dropout_seeds(self, layer: int) -> list[int]:
+        """One seed a clip for what a layer drops of it, by the layer's number: of no other stream."""
+        return [stable_seed(self.seed, self.step, clip, layer) for clip in self.clips]
+
 
 def stable_seed(*numbers: int) -> int:
     """A 63-bit seed that is the same on every machine and differs wherever one of the numbers differs."""

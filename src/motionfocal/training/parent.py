@@ -14,4 +14,4 @@ class StopWithParent:
         """See ``Callback``."""
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            raise TrainingError(f"the command was killed at step {step}; give it again and it goes on")
+            raise TrainingError(f"the command was killed at step {step}; give it again and it resumes")

@@ -49,6 +49,13 @@ def same_everywhere(value: str | None) -> bool:
     return len(set(gather_object([value]))) == 1
 
 
+def merged(found: dict[str, str]) -> dict[str, str]:
+    """What all processes found, which must ask together."""
+    from accelerate.utils import gather_object
+
+    return {key: value for one in gather_object([found]) for key, value in one.items()}
+
+
 def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype) -> None:
     """Bring a model's network to the process's device, and join it to those of the other processes.
 

@@ -1,4 +1,4 @@
-"""What a run writes down: one JSON line a step, and the same figures for TensorBoard."""
+"""What a run writes down: one JSON line a step, the same figures for TensorBoard, and the clips that it cannot read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,11 @@ from torch import Tensor
 from motionfocal.jsonl import append_jsonl, read_jsonl, rewrite_jsonl
 from motionfocal.loss import LossOutput
 
-METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
+METRICS, VALIDATION, UNREAD = "metrics.jsonl", "validation.jsonl", "unread.jsonl"
 
 
 class RunRecords:
-    """Appends to ``metrics.jsonl``, ``validation.jsonl`` and a TensorBoard log of a run folder."""
+    """Appends to ``metrics.jsonl``, ``validation.jsonl``, ``unread.jsonl`` and a TensorBoard log of a run folder."""
 
     def __init__(self, run: Path, start: int, writes: bool = True) -> None:
         """Keep what was recorded for the first ``start`` steps; forget what a killed process did after.
@@ -23,12 +23,16 @@ class RunRecords:
         ``writes`` False is for all processes but the first: nothing is written.
         """
         self._run, self._board = run, None
+        self._unread: set[str] = set()
         if not writes:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        for name in (METRICS, VALIDATION):
-            rewrite_jsonl(run / name, (row for row in read_jsonl(run / name) if int(str(row["step"])) <= start))
+        for name in (METRICS, VALIDATION, UNREAD):
+            kept = [row for row in read_jsonl(run / name) if int(str(row["step"])) <= start]
+            if name != UNREAD or (run / name).is_file():
+                rewrite_jsonl(run / name, kept)
+        self._unread = set(unread_in(run))
         self._board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
 
     def add(self, name: str, step: int, figures: Mapping[str, float]) -> None:
@@ -39,6 +43,15 @@ class RunRecords:
         for key, value in figures.items():
             self._board.add_scalar(f"{name.removesuffix('.jsonl')}/{key}", value, step)
 
+    def add_unread(self, step: int, unread: Mapping[str, str]) -> None:
+        """Record the clips that could not be read, by id, and why: each once, at the first step that missed it."""
+        new = {clip: reason for clip, reason in unread.items() if clip not in self._unread}
+        if self._board is None:
+            return
+        for clip, reason in new.items():
+            append_jsonl(self._run / UNREAD, {"step": step, "clip": clip, "reason": reason})
+        self._unread |= new.keys()
+
     def __enter__(self) -> Self:
         return self
 
@@ -47,6 +60,11 @@ class RunRecords:
     ) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def unread_in(run: Path) -> dict[str, str]:
+    """The clips that a run could not read, by id, and why."""
+    return {str(row["clip"]): str(row["reason"]) for row in read_jsonl(run / UNREAD)}
 
 
 def summands(output: LossOutput) -> Tensor:
@@ -61,7 +79,7 @@ def figures_of(parts: Tensor) -> dict[str, float]:
     """The figures of a step from the ``summands`` of its parts ``[N,6]``, which have equally many cells.
 
     They do not depend on how a step is divided: ``moving_loss`` is the mean over the moving cells of all parts, NaN
-    where nothing moves. They are computed on the CPU: Apple's GPUs have no float64.
+    where nothing moves, which is null in ``metrics.jsonl``. They are computed on the CPU: Apple's GPUs have no float64.
     """
     loss, diffusion, motif, weight, share, moving = parts.cpu().double().mean(dim=0).tolist()
     moving_loss = moving / share if share else float("nan")

@@ -1,6 +1,7 @@
 """The worlds' own family: a denoiser small enough to learn on one CPU core.
 
-It has a learned embedding for each frame and each place, and so takes clips up to the shape that it is built for.
+It has a learned embedding for each frame and each place, and so takes clips that are no longer, higher or wider than
+those that it is built for.
 """
 
 from typing import ClassVar, Literal
@@ -54,13 +55,13 @@ class Family(FamilySettings):
         return XCatModel(first_stage, network, self.schedule.build(), 2 * self.block, frozenset(priors), largest=shape)
 
     def _denoiser(self, channels: int, shape: ClipShape) -> CompactUNet:
-        places = shape.height * shape.width // (2 * self.block) ** 2
+        place = 2 * self.block
         return CompactUNet(
             channels,
             self.width,
             self.text_width,
             max_frames=shape.frames,
-            max_places=places,
+            grid=(shape.height // place, shape.width // place),
             xcat=self.image_condition != "cross_attention",
             image_attention=self.image_condition != "xcat",
             motion_score=self.motion_score,
