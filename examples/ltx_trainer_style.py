@@ -15,8 +15,7 @@ from diffusers import LTXVideoTransformer3DModel as Ltx
 from safetensors.torch import load_file
 from torch import Tensor
 
-from motionfocal import LatentSpec, MotionFocalLoss, pool_to_latent
-from motionfocal.motion import to_layout
+from motionfocal import LatentSpec, MotionFocalLoss, pool_to_latent, to_layout
 
 
 class MotionFocalStrategy:

@@ -121,6 +121,7 @@ def test_an_odd_scale_is_told_what_a_scale_may_be(scale):
         (["animate"], "IMAGE and TEXT"),
         (["animate", "x.png", "it moves"], "--model is needed"),
         (["animate", "--world"], "--model is needed"),
+        (["animate", "x.png", "it moves", "--images", "3"], "they need --world"),
         (["heatmap", "x.mp4", "--camera", "fixed"], "compensated"),
         (["train", "sprites"], "--out is needed"),
         (["judge", "a", "b"], "origin.json"),

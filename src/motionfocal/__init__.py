@@ -12,9 +12,12 @@ if TYPE_CHECKING:
         HeatmapSettings,
         LatentSpec,
         estimate_flow,
+        from_layout,
         heatmap_of,
         motion_heatmap,
         pool_to_latent,
+        register_estimator,
+        to_layout,
     )
     from motionfocal.video import Clip, read_clip, write_clip
 
@@ -27,10 +30,13 @@ _HOMES = {
     "MotionFocalLoss": "motionfocal.loss",
     "StrengthSchedule": "motionfocal.loss",
     "estimate_flow": "motionfocal.motion",
+    "from_layout": "motionfocal.motion",
     "heatmap_of": "motionfocal.motion",
     "motion_heatmap": "motionfocal.motion",
     "pool_to_latent": "motionfocal.motion",
     "read_clip": "motionfocal.video",
+    "register_estimator": "motionfocal.motion",
+    "to_layout": "motionfocal.motion",
     "write_clip": "motionfocal.video",
 }
 
@@ -42,10 +48,13 @@ __all__ = [
     "StrengthSchedule",
     "__version__",
     "estimate_flow",
+    "from_layout",
     "heatmap_of",
     "motion_heatmap",
     "pool_to_latent",
     "read_clip",
+    "register_estimator",
+    "to_layout",
     "write_clip",
 ]
 

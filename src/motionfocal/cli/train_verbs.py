@@ -97,8 +97,8 @@ def animate(
     world: Annotated[
         bool, typer.Option("--world", help="Animate the held-out items of the model's own world.")
     ] = False,
-    images: Annotated[int, typer.Option(min=1, help="With --world: held-out images.")] = 32,
-    texts: Annotated[int, typer.Option(min=1, max=24, help="With --world: texts per image.")] = 4,
+    images: Annotated[int | None, typer.Option(min=1, help="With --world: held-out images; default: 32.")] = None,
+    texts: Annotated[int | None, typer.Option(min=1, max=24, help="With --world: texts per image; default: 4.")] = None,
     steps: Steps = None,
     guidance: Guidance = None,
     guidance_rescale: Annotated[
@@ -126,8 +126,10 @@ def animate(
     if world:
         if image or text or motion_mask:
             raise typer.BadParameter("--world brings its own images and texts; leave IMAGE, TEXT and --motion-mask out")
-        run_world(_named(model), out, images, texts, asked, seed)
+        run_world(_named(model), out, images or 32, texts or 4, asked, seed)
         return
+    if images or texts:
+        raise typer.BadParameter("--images and --texts say how much of a world is asked: they need --world")
     if image is None or text is None:
         raise typer.BadParameter("IMAGE and TEXT are needed (or --world)")
     run_one(image, text, _named(model), out, asked, motion_mask, seed)
