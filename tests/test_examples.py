@@ -273,7 +273,7 @@ class TestTheTrap:
         )
         names = {}
         exec(small, names)
-        assert names["weight"].shape == (1, 3, 4, 8)
+        assert names["heat"].shape == (1, 3, 4, 8)
         assert names["wan"].grid(81, 480, 832) == (21, 60, 104)
 
     def test_the_table_of_bases_is_theirs(self):

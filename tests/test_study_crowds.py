@@ -29,6 +29,10 @@ def site(study, tmp_path):
         yield site
 
 
+WORKER = "A2WORKERWHOMNOSECRETSPELLS"
+"""Long enough not to stand in a random secret by chance."""
+
+
 def accepted(worker="W1", assignment="A1", site=SITE):
     return {"assignmentId": assignment, "hitId": "H1", "workerId": worker, "turkSubmitTo": site}
 
@@ -64,19 +68,19 @@ def test_a_worker_who_only_looks_sees_the_instructions_and_becomes_no_rater(site
 
 
 def test_a_worker_is_hidden_and_keeps_the_task_over_visits(site):
-    visitor = come(site, "/mturk", accepted())
+    visitor = come(site, "/mturk", accepted(WORKER))
     rater = visitor.record()
-    assert (rater.source, rater.key) == ("mturk", hidden(site.study, "W1"))
+    assert (rater.source, rater.key) == ("mturk", hidden(site.study, WORKER))
     assert rater.session == {"assignmentId": "A1", "hitId": "H1", "turkSubmitTo": SITE}
     visitor.train()
     uid = visitor.task().uid
-    again = come(site, "/mturk", accepted())
+    again = come(site, "/mturk", accepted(WORKER))
     assert again.task().uid == uid
-    other = come(site, "/mturk", accepted(assignment="A2"))  # returned the first, and took it up once more
+    other = come(site, "/mturk", accepted(WORKER, "A2"))  # returned the first, and took it up once more
     assert (other.task().uid, other.record().session["assignmentId"]) == (uid, "A2")
     assert len(site.raters()) == 1
     files = site.study.folder.glob("*") if site.study.folder.exists() else ()
-    assert not [path for path in files if path.is_file() and b"W1" in path.read_bytes()]
+    assert not [path for path in files if path.is_file() and WORKER.encode() in path.read_bytes()]
 
 
 def test_at_the_end_a_worker_posts_the_assignment_and_a_code_to_mturk(site):
