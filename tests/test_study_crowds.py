@@ -238,7 +238,7 @@ def test_a_participant_comes_in_and_is_sent_back_with_the_code_of_the_end(site):
 
 
 def test_who_finds_nothing_left_to_do_is_paid_as_finished(site):
-    early = [site.at_work() for _ in range(site.study.design.votes + 1)]
+    early = [site.at_work() for _ in range(site.study.design.votes + 2)]
     for visitor in early:
         visitor.work()
     late = come(site, "/prolific", prolific())
