@@ -27,7 +27,7 @@ from motionfocal.training.records import METRICS
 from motionfocal.training.run import benchmark_of, open_data, run_training
 from motionfocal.worlds.benchmark import SpritesBenchmark
 
-ARMS = {"motif": (), "baseline": ("loss.weighting=none",)}
+ARMS = {"motif": (), "plain": ("loss.weighting=none",)}
 """The two models, and what sets each apart from the recipe."""
 
 GUIDANCE = 2.0
