@@ -27,9 +27,7 @@ Guidance = Annotated[
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="Do part I of N: one on each machine, into a shared folder.")
 ]
-Engine = Annotated[
-    EngineName, typer.Option(metavar="local|ray", help="This machine, or workers of a Ray cluster.")
-]
+Engine = Annotated[EngineName, typer.Option(metavar="local|ray", help="This machine, or workers of a Ray cluster.")]
 Address = Annotated[
     str | None,
     typer.Option(
