@@ -25,6 +25,7 @@ from motionfocal.generation.world import world_items
 from motionfocal.jsonl import read_jsonl
 from motionfocal.models.build import load_model
 from motionfocal.training.config import load_config
+from motionfocal.training.held_out import HeldOutLoss
 from motionfocal.training.loop import Trainer
 from motionfocal.training.processes import distribute, join_processes
 from motionfocal.training.records import RunRecords
@@ -109,14 +110,21 @@ def record(config):
     return {"gradients": gradients, "figures": figures, "result": result, "state": state, "units": units}
 
 
+class ThreeClips(SpritesSource):
+    def __len__(self):
+        return 3
+
+
 def sample_together(config, folder):
-    """A validation of three items, which two processes cannot share equally."""
+    """A validation of three items and of three held-out clips, which two processes cannot share equally."""
     folder.mkdir(exist_ok=True)
     trainer = trainer_of(config)
     items = world_items(SpritesBenchmark(world=config.data.world, images=3, texts=1))
     validation = Validation(config.validation, items, folder, lambda item, clip: item == items[0])
+    held_out = HeldOutLoss(config.validation, ThreeClips(config.data, seed=9))
     with RunRecords(folder, 0, trainer.processes.is_main_process) as records:
-        validation.after_step(config.steps, {}, trainer, records)
+        for callback in (validation, held_out):
+            callback.after_step(config.steps, {}, trainer, records)
 
 
 VALIDATION = ["validation.steps=2", "validation.guidance_scale=2"]
@@ -263,6 +271,9 @@ def test_validation_is_shared_out(together, tmp_path):
         assert read_jsonl(together / kind / "validation.jsonl") == [
             {"step": STEPS, "followed": pytest.approx(1 / 3), "items": 3}
         ]
+        (there,), (here,) = (read_jsonl(place / "held_out.jsonl") for place in (together / kind, tmp_path / "alone"))
+        assert there == {key: pytest.approx(value, rel=1e-4) for key, value in here.items()}
+        assert there["clips"] == 3
 
 
 def test_sharding_that_cannot_work_is_refused(together):

@@ -34,7 +34,7 @@ def test_the_snippet_computes_a_loss():
 def test_there_are_commands_to_check():
     assert len(LINES) >= 8
     verbs = {"doctor", "demo", "heatmap", "prepare", "train", "animate", "export", "judge", "report"}
-    verbs |= {"generate", "gallery", "metrics", "study", "experiment"}
+    verbs |= {"benchmark", "generate", "gallery", "metrics", "study", "experiment"}
     assert {line.split()[1] for line in LINES} == verbs
 
 

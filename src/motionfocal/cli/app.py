@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionfocal import __version__
-from motionfocal.cli.compare_verbs import baselines, fvd, generate, judge, metrics, report
+from motionfocal.cli.compare_verbs import baselines, benchmark, fvd, generate, judge, metrics, report
 from motionfocal.cli.experiment_app import experiment_app
 from motionfocal.cli.gallery_app import gallery_app
 from motionfocal.cli.start_verbs import demo, doctor, heatmap
@@ -25,7 +25,7 @@ app = typer.Typer(
 _VERBS = {
     "Start": (demo, doctor, heatmap),
     "Train": (train, prepare, convert, animate, export),
-    "Compare": (generate, baselines, metrics, fvd, judge, report),
+    "Compare": (benchmark, generate, baselines, metrics, fvd, judge, report),
 }
 _GROUPS = {
     "gallery": ("Compare", gallery_app),

@@ -5,8 +5,24 @@ from typing import Annotated, Literal
 
 import typer
 
-from motionfocal.cli.options import Address, Engine, Guidance, Remembered, Shard, Steps, parse_size
+from motionfocal.cli.options import Address, Changes, Engine, Guidance, Remembered, Shard, Steps, parse_size
 from motionfocal.engine import engine_of
+
+
+def benchmark(
+    config: Annotated[str, typer.Argument(help="A YAML file that holds clips out (data.held_out), as for 'train'.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The benchmark's folder; a half-finished one is resumed.")],
+    overrides: Changes = None,
+) -> None:
+    """Make a benchmark of the clips that a config holds out: first frames, texts, and a gallery of the real clips.
+
+    [bold]motionfocal benchmark my.yaml -o held_out[/bold], then [bold]motionfocal generate RUN -b held_out -o
+    GALLERY[/bold] for each model: they are asked about clips like those that they were trained on, and saw none of
+    them. A clip that cannot be read is listed at the end, the rest is processed; the exit code is then 1.
+    """
+    from motionfocal.cli.benchmark import run
+
+    run(config, out, overrides or [])
 
 
 def generate(

@@ -1,15 +1,17 @@
 """``motionfocal train``: one run, with a bar that says how it goes."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import Progress, TaskID, track
 
 from motionfocal.cli.console import console, list_failures, list_notes, progress_bar
+from motionfocal.jsonl import Row, read_jsonl
 from motionfocal.training.checkpoint import checkpoints
 from motionfocal.training.config import dump_config, load_config, recipe
 from motionfocal.training.loop import Trainer
-from motionfocal.training.records import RunRecords, unread_in
+from motionfocal.training.records import HELD_OUT, RunRecords, unread_in
 from motionfocal.training.run import open_data, run_training
 
 
@@ -32,7 +34,17 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
         task = progress.add_task(resolved.name, total=resolved.steps, completed=started, note="")
         run_training(resolved, data, out, [StepBar(progress, task)])
     console.print(f"model in {out / 'model'}, samples in {out / 'samples'}")
+    if held_out := read_jsonl(out / HELD_OUT):
+        console.print(held_out_line(held_out))
     list_failures("clips", list(unread_in(out).values()))
+
+
+def held_out_line(rows: Sequence[Row]) -> str:
+    """What a run's ``held_out.jsonl`` says of its end, and of the step at which it was best."""
+    losses = {str(row["step"]): math.inf if row["diffusion"] is None else float(str(row["diffusion"])) for row in rows}
+    last, best = list(losses)[-1], min(losses, key=losses.__getitem__)
+    lowest = "its lowest" if best == last else f"the lowest was {losses[best]:.4f}, after {best} steps"
+    return f"loss of {rows[-1]['clips']:g} held-out clips: {losses[last]:.4f} after {last} steps; {lowest}"
 
 
 class StepBar:

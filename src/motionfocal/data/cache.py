@@ -16,7 +16,8 @@ from torch import Tensor
 
 from motionfocal.data.cache_folder import DTYPES, KINDS, CacheFolder, FileFacts, Kind
 from motionfocal.data.files import Stamp
-from motionfocal.data.manifest import Caption, read_manifest
+from motionfocal.data.held_out import Part
+from motionfocal.data.manifest import Caption
 from motionfocal.data.sources import FolderData, Rejected, fingerprint_of, shapes_of
 from motionfocal.data.windows import Bucket, BucketedOrder, Window, rng_of
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, MediaError, ShapeError
@@ -77,8 +78,7 @@ class CacheSpec:
 
     def captions(self, shard: Shard = WHOLE) -> list[Caption]:
         """The clips of the data set, or those of a shard. Raises ManifestError."""
-        found = read_manifest(self.data.videos, self.data.captions)
-        return [caption for caption in found if shard.holds(caption.id)]
+        return [caption for caption in self.data.clips() if shard.holds(caption.id)]
 
     def windows(self, caption: Caption, facts: FileFacts) -> list[CachedWindow]:
         """The windows that the cache must hold of a clip. Raises MediaError when it is too short."""
@@ -219,10 +219,10 @@ class EncodedExample:
 
 
 class CacheSource:
-    """Training examples from a cache that ``motionfocal prepare`` filled; decodes and encodes nothing."""
+    """Examples from a cache that ``motionfocal prepare`` filled; decodes and encodes nothing."""
 
-    def __init__(self, spec: CacheSpec, seed: int) -> None:
-        """Open a cache; ``seed`` shuffles.
+    def __init__(self, spec: CacheSpec, seed: int, part: Part = "training") -> None:
+        """Open a cache for a part of the clips; ``seed`` shuffles.
 
         Raises:
             CheckpointError: the cache lacks something that the settings ask for.
@@ -230,14 +230,14 @@ class CacheSource:
             ShapeError, ConfigError, DamagedFileError: see ``take_stock``.
         """
         self._spec, self._folder = spec, spec.folder
-        captions = spec.captions()
+        captions = spec.data.clips(part)
         stock = take_stock(spec, captions, self._folder.files())
         self._windows = [window for window in stock.windows if stock.is_complete(window)]
         failures = [failure for window in stock.windows if (failure := stock.failure(window))]
         self.rejected = list(dict.fromkeys(stock.rejected + failures))
         _require_complete(stock)
         if not self._windows:
-            raise ManifestError(f"none of {len(captions)} clips can be used; first: {self.rejected[0].reason}")
+            raise ManifestError(f"none of {len(captions)} {part} clips can be used; first: {self.rejected[0].reason}")
         self._order = BucketedOrder([window.bucket for window in self._windows], seed)
         self.shapes = shapes_of([(window.bucket, window.fps) for window in self._windows])
         windows = ((window.caption.id, window.n, window.keys) for window in self._windows)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from motionfocal.data.files import VideoFile
+from motionfocal.data.held_out import Part, part_of
 from motionfocal.data.manifest import Caption, is_sharded, read_manifest
 from motionfocal.data.windows import Bucket, BucketedOrder, Footage, Sampling, Window, rng_of
 from motionfocal.errors import ManifestError, MediaError, ShapeError
@@ -87,6 +88,13 @@ class FolderData(Settings):
         description="CSV or JSONL with a text column and a file or id column, or a prompts.txt with a videos.txt beside"
         " it. Unset: metadata.csv, metadata.jsonl or prompts.txt in the folder of the clips.",
     )
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the clips that is kept out of the training, chosen by their ids: validation samples and"
+        " measures these, and 'motionfocal benchmark' makes a benchmark of them.",
+    )
     frames: int | tuple[int, ...] = Field(
         16, description="Frames a clip; of several lengths, a clip takes the longest that it can fill."
     )
@@ -119,6 +127,11 @@ class FolderData(Settings):
         stride = (self.stride, self.stride) if isinstance(self.stride, int) else self.stride
         sizes = self.buckets or ((self.height, self.width),)
         return Sampling(lengths, sizes, stride, drawn=not isinstance(self.stride, int))
+
+    def clips(self, part: Part | None = None) -> list[Caption]:
+        """The clips with their texts: all of them, or a part. Raises ManifestError, see ``read_manifest``."""
+        found = read_manifest(self.videos, self.captions)
+        return found if part is None else part_of(found, self.held_out, part)
 
     @field_validator("videos", mode="before")
     @classmethod
@@ -294,9 +307,12 @@ class FolderSource:
 
 
 def load_folder(
-    settings: FolderData, seed: int, track: Callable[[list[Caption]], Iterable[Caption]] = iter
+    settings: FolderData,
+    seed: int,
+    track: Callable[[list[Caption]], Iterable[Caption]] = iter,
+    part: Part = "training",
 ) -> tuple[FolderSource, list[Rejected]]:
-    """Look at every clip of a data set; a bad one is rejected with its reason and the others go on.
+    """Look at every clip of a part of a data set; a bad one is rejected with its reason and the others go on.
 
     ``track`` wraps the list of captions, to show progress.
 
@@ -305,13 +321,13 @@ def load_folder(
     """
     shots: list[Shot] = []
     rejected: list[Rejected] = []
-    for caption in track(read_manifest(settings.videos, settings.captions)):
+    for caption in track(settings.clips(part)):
         try:
             shots.append(shot_of(caption, look_at(caption.video), settings.sampling))
         except MediaError as error:
             rejected.append(Rejected(caption.video.path, str(error)))
     if not shots:
-        raise ManifestError(f"none of {len(rejected)} clips can be used; first: {rejected[0].reason}")
+        raise ManifestError(f"none of {len(rejected)} {part} clips can be used; first: {rejected[0].reason}")
     return FolderSource(settings.sampling, shots, seed), rejected
 
 

@@ -8,7 +8,7 @@ import torch
 from rich.filesize import decimal
 
 from motionfocal.data.cache import CacheSource
-from motionfocal.data.manifest import read_manifest
+from motionfocal.data.held_out import PARTS
 from motionfocal.data.sources import FolderData, SpritesSource
 from motionfocal.doctor.finding import Finding
 from motionfocal.doctor.weights import hub, in_cache
@@ -66,7 +66,7 @@ def _base(config: TrainingConfig) -> Finding | None:
 
 def _clips(data: FolderData) -> Finding:
     try:
-        captions = read_manifest(data.videos, data.captions)
+        captions = data.clips()
     except MotionFocalError as error:
         return Finding("clips", "bad", str(error), "set data.videos to your clips (docs/recipes.md)")
     return Finding("clips", "good", f"{len(captions):,} with texts in {data.videos}")
@@ -76,10 +76,11 @@ def _cache(config: TrainingConfig, data: FolderData) -> Finding:
     if data.cache is None:
         return Finding("cache", "absent", "none: clips are encoded as training goes", "set data.cache to a folder")
     try:
-        source = CacheSource(cache_spec(config, data), config.seed)
+        spec, parts = cache_spec(config, data), PARTS if data.held_out else PARTS[:1]
+        windows = sum(len(CacheSource(spec, config.seed, part)) for part in parts)
     except MotionFocalError as error:
         return Finding("cache", "absent", str(error), "motionfocal prepare, with the same config")
-    return Finding("cache", "good", f"{len(source):,} windows in {data.cache}")
+    return Finding("cache", "good", f"{windows:,} windows in {data.cache}")
 
 
 def _memory(need: Need, config: TrainingConfig) -> Finding:

@@ -87,7 +87,8 @@ class ValidationSettings(Settings):
     images: int = Field(
         16,
         ge=1,
-        description="Held-out images of a world; of clips, the first ones of the most common shape that it trains on.",
+        description="Held-out images of a world; of clips, the first ones of the most common shape that it trains on,"
+        " held-out ones where data.held_out says so.",
     )
     texts: int | None = Field(
         None,
@@ -95,6 +96,7 @@ class ValidationSettings(Settings):
         le=24,
         description="Texts an image, of a world (unset: 2); a clip's image has the clip's text alone.",
     )
+    clips: int = Field(64, ge=1, description="Held-out clips whose loss is measured, at most (data.held_out).")
     steps: int = Field(20, ge=1, description="Sampling steps.")
     guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance; 1 samples without.")
     seed: int = Field(

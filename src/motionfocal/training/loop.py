@@ -134,9 +134,9 @@ class Trainer:
 
         Processes exchange gradients at the last part only. The flag is 1 where a clip could not be read.
         """
-        device, missed = self.processes.device, batch.unread if isinstance(batch, ClipBatch) else {}
+        missed = batch.unread if isinstance(batch, ClipBatch) else {}
         unread.update(missed)
-        encoded = batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
+        encoded = self.encoded(batch)
         seeds = ClipSeeds(self.config.seed, self.step, self.split.clips(part))
         with nullcontext() if part == self.parts[-1] else without_exchange(self.model.network):
             self.dropouts.clips = seeds
@@ -144,6 +144,11 @@ class Trainer:
             (output.total / len(self.parts)).backward()
         found = summands(output)
         return torch.cat([found, found.new_tensor([bool(missed)])])
+
+    def encoded(self, batch: ClipBatch | EncodedBatch) -> EncodedBatch:
+        """A batch as the objective takes it, on this process's device."""
+        device = self.processes.device
+        return batch.to(device) if isinstance(batch, EncodedBatch) else batch.encode(self.model, device)
 
     @contextmanager
     def averaged(self) -> Iterator[LoadedModel]:

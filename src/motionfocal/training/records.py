@@ -11,11 +11,11 @@ from torch import Tensor
 from motionfocal.jsonl import append_jsonl, read_jsonl, rewrite_jsonl
 from motionfocal.loss import LossOutput
 
-METRICS, VALIDATION, UNREAD = "metrics.jsonl", "validation.jsonl", "unread.jsonl"
+METRICS, VALIDATION, HELD_OUT, UNREAD = "metrics.jsonl", "validation.jsonl", "held_out.jsonl", "unread.jsonl"
 
 
 class RunRecords:
-    """Appends to ``metrics.jsonl``, ``validation.jsonl``, ``unread.jsonl`` and a TensorBoard log of a run folder."""
+    """Appends to the lists of a run folder and to its TensorBoard log."""
 
     def __init__(self, run: Path, start: int, writes: bool = True) -> None:
         """Keep what was recorded for the first ``start`` steps; forget what a killed process did after.
@@ -28,9 +28,9 @@ class RunRecords:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        for name in (METRICS, VALIDATION, UNREAD):
+        for name in (METRICS, VALIDATION, HELD_OUT, UNREAD):
             kept = [row for row in read_jsonl(run / name) if int(str(row["step"])) <= start]
-            if name != UNREAD or (run / name).is_file():
+            if name in (METRICS, VALIDATION) or (run / name).is_file():
                 rewrite_jsonl(run / name, kept)
         self._unread = set(unread_in(run))
         self._board = SummaryWriter(run / "tensorboard", purge_step=start + 1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.data.cache import CacheSource, CacheSpec
-from motionfocal.data.manifest import Caption, read_manifest
+from motionfocal.data.held_out import Part
+from motionfocal.data.manifest import Caption
 from motionfocal.data.sources import (
     ClipSource,
     FolderData,
+    FolderSource,
     Rejected,
     SpritesData,
     SpritesSource,
@@ -29,6 +31,7 @@ from motionfocal.generation.world import drawn, world_items
 from motionfocal.models.build import best_device, build_model
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.training.config import TrainingConfig, ValidationSettings
+from motionfocal.training.held_out import HeldOutClips, HeldOutLoss
 from motionfocal.training.loop import Callback, train
 from motionfocal.training.validation import Judge, Validation
 from motionfocal.worlds import SpritesWorld, WorldItem
@@ -41,11 +44,15 @@ _TEXTS_PER_IMAGE = 2
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A source of clips, the clips that it could not use, and what else there is to know of it."""
+    """A source of clips, the clips that it could not use, and what else there is to know of it.
+
+    ``held_out`` are clips that are not trained on, where the config holds some out for its validation.
+    """
 
     source: ClipSource | CacheSource
     rejected: list[Rejected]
     notes: list[str]
+    held_out: HeldOutClips | None = None
 
 
 def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[Caption]] = iter) -> OpenedData:
@@ -57,11 +64,26 @@ def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[
     """
     if isinstance(config.data, SpritesData):
         return OpenedData(SpritesSource(config.data, config.seed), [], [])
-    if config.data.cache is not None:
-        cached = CacheSource(cache_spec(config, config.data), config.seed)
-        return OpenedData(cached, cached.rejected, config.model.notes_on(cached.texts))
-    source, rejected = load_folder(config.data, config.seed, track)
-    return OpenedData(source, rejected, config.model.notes_on(source.texts))
+    source, rejected = _clips(config, config.data, "training", config.seed, track)
+    opened = OpenedData(source, rejected, config.model.notes_on(source.texts))
+    if not config.data.held_out or config.validation is None:
+        return opened
+    held_out, others = _clips(config, config.data, "held-out", config.validation.seed, track)
+    return replace(opened, rejected=rejected + others, held_out=held_out)
+
+
+def _clips(
+    config: TrainingConfig,
+    data: FolderData,
+    part: Part,
+    seed: int,
+    track: Callable[[list[Caption]], Iterable[Caption]],
+) -> tuple[FolderSource | CacheSource, list[Rejected]]:
+    """A part of the clips, from the cache where there is one, and those that cannot be used."""
+    if data.cache is None:
+        return load_folder(data, seed, track, part)
+    cached = CacheSource(cache_spec(config, data), seed, part)
+    return cached, cached.rejected
 
 
 def cache_spec(config: TrainingConfig, data: FolderData) -> CacheSpec:
@@ -85,10 +107,12 @@ def largest_shape(data: FolderData) -> ClipShape:
 
 def run_training(config: TrainingConfig, data: OpenedData, run: Path, callbacks: Sequence[Callback] = ()) -> None:
     """Train as the config says, with validation if it asks for it; see ``training.loop.train``."""
-    found: list[Callback] = list(callbacks)
+    found: list[Callback] = []
     if config.validation is not None:
-        found.insert(0, _validation(config, config.validation, data.source.shape, run))
-    train(config, data.source, run, found)
+        found.append(_validation(config, config.validation, data.source.shape, run))
+        if data.held_out is not None:
+            found.append(HeldOutLoss(config.validation, data.held_out))
+    train(config, data.source, run, [*found, *callbacks])
 
 
 def benchmark_of(config: TrainingConfig, images: int, texts: int) -> SpritesBenchmark:
@@ -112,6 +136,9 @@ def _validation(config: TrainingConfig, settings: ValidationSettings, shape: Cli
         )
         return Validation(settings, world_items(benchmark), run, _oracle(benchmark))
     items = list(islice(_first_frames(config.data, shape, settings.seed), settings.images))
+    if not items:
+        size = f"{shape.frames}x{shape.height}x{shape.width}"
+        raise ConfigError(f"data.held_out: no clip that is held out is of {size}, as most clips are: hold out more")
     return Validation(settings, items, run, None)
 
 
@@ -126,8 +153,8 @@ def _oracle(benchmark: SpritesBenchmark) -> Judge:
 
 
 def _first_frames(data: FolderData, shape: ClipShape, seed: int) -> Iterator[BenchmarkItem]:
-    """Training clips of the most common shape to look at: the first frames that training may see, and their texts."""
-    for caption in read_manifest(data.videos, data.captions):
+    """Clips of the most common shape to look at, by first frame and text: held-out ones where there are any."""
+    for caption in data.clips("held-out" if data.held_out else "training"):
         try:
             shot = shot_of(caption, look_at(caption.video), data.sampling)
             if tuple(shot.bucket) == (shape.frames, shape.height, shape.width):

@@ -1,0 +1,25 @@
+"""``motionfocal benchmark``: make a benchmark of the clips that a config holds out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.prepare import Bars
+from motionfocal.data.benchmark import REAL, write_benchmark
+from motionfocal.data.sources import FolderData
+from motionfocal.errors import ConfigError
+from motionfocal.generation.asked import remember_benchmark
+from motionfocal.training.config import load_config, recipe
+
+
+def run(config: str, out: Path, overrides: Sequence[str]) -> None:
+    """Write the benchmark and the gallery of the real clips; exit code 1 when a clip could not be used."""
+    data = load_config(recipe(config), overrides).data
+    if not isinstance(data, FolderData):
+        raise ConfigError(f"{config}: trains on the sprites world, which brings its own benchmark (animate --world)")
+    with progress_bar() as progress:
+        benchmark, rejected, made = write_benchmark(data, out, Bars(progress))
+    remember_benchmark(out / REAL, str(out))
+    console.print(f"{len(benchmark.items)} items in {out}; their real clips, a gallery, in {out / REAL}")
+    console.print(f"next: motionfocal generate RUN --benchmark {out} --out GALLERY", markup=False)
+    finish("clips", [clip.reason for clip in rejected] + [f"{one.id}: {one.reason}" for one in made.failed])

@@ -1,0 +1,116 @@
+"""A benchmark of the clips that a config holds out: their first frames, their texts, and the clips to compare with."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from io import StringIO
+from pathlib import Path
+
+from motionfocal.benchmarks import Benchmark, BenchmarkItem, load_folder
+from motionfocal.data.files import VideoFile
+from motionfocal.data.prepare import Progress, silent
+from motionfocal.data.sources import FolderData, Rejected, look_at, read_window, shot_of
+from motionfocal.data.windows import Window, rng_of
+from motionfocal.errors import ConfigError, ManifestError, MediaError
+from motionfocal.generation.animator import Failed, Made
+from motionfocal.generation.generate import Generated, generate
+from motionfocal.video import write_image
+from motionfocal.video.files import replace_text
+
+PICTURES, TABLE, REAL = "pictures", "prompts.csv", "real"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The window of a held-out clip that a benchmark asks about, with the text."""
+
+    id: str
+    picture: str
+    text: str
+    video: VideoFile
+    window: Window
+
+
+def write_benchmark(
+    data: FolderData, folder: Path, progress: Progress = silent
+) -> tuple[Benchmark, list[Rejected], Generated]:
+    """Write the held-out clips of a data set as a benchmark, and beside it, in ``folder/real``, as a gallery.
+
+    An item's picture is the first frame of a window such as training takes, at the size of its bucket, and its clip in
+    the gallery is that window. Called again, it goes on where it was killed.
+
+    Raises:
+        ConfigError: no clip is held out.
+        ManifestError: not one of them can be used, or an id cannot name a file.
+        MediaError: the folder cannot be written to.
+    """
+    if not data.held_out:
+        raise ConfigError(
+            "data.held_out is 0: there is no clip to ask about; hold out a share, such as 0.1, and train so"
+        )
+    taken, rejected = _pictures(data, folder, progress)
+    if not taken:
+        raise ManifestError(f"none of {len(rejected)} held-out clips can be used; first: {rejected[0].reason}")
+    replace_text(folder / TABLE, _table(taken))
+    benchmark = load_folder(folder)
+    done = 0
+
+    def advance(clips: int) -> None:
+        nonlocal done
+        done += clips
+        progress("real clips", done, len(taken))
+
+    animator = _RealClips({one.id: one for one in taken}, asdict(data.sampling))
+    return benchmark, rejected, generate(animator, benchmark.items, folder / REAL, progress=advance)
+
+
+def _pictures(data: FolderData, folder: Path, progress: Progress) -> tuple[list[Taken], list[Rejected]]:
+    """Choose a window of each clip and write its first frame; rows of one file share both."""
+    captions = data.clips("held-out")
+    names: dict[VideoFile, str] = {}
+    taken, rejected = [], []
+    for number, caption in enumerate(captions, 1):
+        name = names.setdefault(caption.video, _file_name(caption.id))
+        try:
+            footage = shot_of(caption, look_at(caption.video), data.sampling).footage
+            window = data.sampling.window(footage, rng_of("benchmark", name))
+            frame = read_window(caption.video, replace(window, frames=1)).frames[0]
+        except MediaError as error:
+            rejected.append(Rejected(caption.video.path, str(error)))
+        else:
+            write_image(folder / PICTURES / f"{name}.png", frame)
+            taken.append(Taken(_file_name(caption.id), name, caption.text, caption.video, window))
+        progress("first frames", number, len(captions))
+    return taken, rejected
+
+
+def _file_name(clip: str) -> str:
+    """A clip's id, in which folders are told by slashes, as the name of a file."""
+    return clip.replace("/", "-")
+
+
+def _table(taken: Sequence[Taken]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "image", "prompt"])
+    writer.writerows([one.id, f"{PICTURES}/{one.picture}.png", one.text] for one in taken)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class _RealClips:
+    """Animates each picture as it truly went on; see ``Animator``."""
+
+    taken: Mapping[str, Taken]
+    settings: Mapping[str, object]
+    name: str = REAL
+    steps: None = None
+    group: int = 1
+
+    def animate(self, items: Sequence[BenchmarkItem], seeds: Sequence[int]) -> Iterator[Made | Failed]:
+        for item in items:
+            one = self.taken[item.id]
+            try:
+                yield Made(item.id, read_window(one.video, one.window), seed=None)
+            except MediaError as error:
+                yield Failed(item.id, str(error))
