@@ -216,16 +216,17 @@ def test_the_command_tells_the_last_loss_and_the_lowest(folder, tmp_path):
 
 def test_a_benchmark_asks_about_them_and_shows_what_came(folder, tmp_path):
     data = config_of(folder).data
-    benchmark, rejected, made = write_benchmark(data, tmp_path / "held out")
+    written = write_benchmark(data, tmp_path / "held out")
+    benchmark = written.benchmark
     kept = data.clips("held-out")
-    assert not rejected
+    assert not written.rejected
     assert {(item.id, item.text) for item in benchmark.items} == {(caption.id, caption.text) for caption in kept}
     assert load_benchmark(tmp_path / "held out").items == benchmark.items
     assert not check_gallery(tmp_path / "held out" / "real", benchmark).problems
     for item, caption in zip(benchmark.items, kept, strict=True):
         true = read_clip(caption.video.path, frames=4, size=(16, 16)).frames
         assert (read_image(item.file) == true[0]).all()
-        shown = read_clip(made.gallery.path(item.id)).frames
+        shown = read_clip(written.real.gallery.path(item.id)).frames
         assert shown.shape == true.shape
         assert abs(shown.astype(int) - true).mean() < 12, "the same clip, written anew"
 
@@ -236,16 +237,17 @@ def test_rows_of_one_clip_ask_about_one_picture(tmp_path):
     rows = [("a/0.mp4", "jumps"), ("a/0.mp4", "runs"), ("a/1.mp4", "jumps"), ("a/1.mp4", "runs")]
     (clips / "metadata.csv").write_text("\n".join(["file_name,text", *(",".join(row) for row in rows)]) + "\n")
     data = folder_data(clips, cache=None, held_out=0.5, stride=[1, 2])
-    benchmark, _, made = write_benchmark(data, tmp_path / "bench")
+    written = write_benchmark(data, tmp_path / "bench")
+    benchmark, gallery = written.benchmark, written.real.gallery
     first, second = benchmark.items
     assert benchmark.siblings(first) == (first, second)
     assert first.id.startswith("a-")
-    assert made.gallery.row(first.id).content == made.gallery.row(second.id).content
+    assert gallery.row(first.id).content == gallery.row(second.id).content
 
 
 def test_a_benchmark_is_made_once(folder, tmp_path):
     data = config_of(folder).data
-    _, _, made = write_benchmark(data, tmp_path / "bench")
+    made = write_benchmark(data, tmp_path / "bench").real
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "bench" / "real").glob("*.mp4")}
     assert len(files) == len(made.gallery.rows()) == HELD_OUT
     write_benchmark(data, tmp_path / "bench")

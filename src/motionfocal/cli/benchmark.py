@@ -18,8 +18,9 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     if not isinstance(data, FolderData):
         raise ConfigError(f"{config}: trains on the sprites world, which brings its own benchmark (animate --world)")
     with progress_bar() as progress:
-        benchmark, rejected, made = write_benchmark(data, out, Bars(progress))
+        written = write_benchmark(data, out, Bars(progress))
     remember_benchmark(out / REAL, str(out))
-    console.print(f"{len(benchmark.items)} items in {out}; their real clips, a gallery, in {out / REAL}")
+    console.print(f"{len(written.benchmark.items)} items in {out}; their real clips, a gallery, in {out / REAL}")
     console.print(f"next: motionfocal generate RUN --benchmark {out} --out GALLERY", markup=False)
-    finish("clips", [clip.reason for clip in rejected] + [f"{one.id}: {one.reason}" for one in made.failed])
+    failed = [f"{one.id}: {one.reason}" for one in written.real.failed]
+    finish("clips", [clip.reason for clip in written.rejected] + failed)

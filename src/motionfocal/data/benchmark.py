@@ -31,9 +31,16 @@ class Taken:
     window: Window
 
 
-def write_benchmark(
-    data: FolderData, folder: Path, progress: Progress = silent
-) -> tuple[Benchmark, list[Rejected], Generated]:
+@dataclass(frozen=True)
+class Written:
+    """A benchmark, the clips that it cannot ask about, and the gallery of the real ones."""
+
+    benchmark: Benchmark
+    rejected: list[Rejected]
+    real: Generated
+
+
+def write_benchmark(data: FolderData, folder: Path, progress: Progress = silent) -> Written:
     """Write the held-out clips of a data set as a benchmark, and beside it, in ``folder/real``, as a gallery.
 
     An item's picture is the first frame of a window such as training takes, at the size of its bucket, and its clip in
@@ -61,7 +68,7 @@ def write_benchmark(
         progress("real clips", done, len(taken))
 
     animator = _RealClips({one.id: one for one in taken}, asdict(data.sampling))
-    return benchmark, rejected, generate(animator, benchmark.items, folder / REAL, progress=advance)
+    return Written(benchmark, rejected, generate(animator, benchmark.items, folder / REAL, progress=advance))
 
 
 def _pictures(data: FolderData, folder: Path, progress: Progress) -> tuple[list[Taken], list[Rejected]]:
