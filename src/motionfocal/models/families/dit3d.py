@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from motionfocal.models.compact import sinusoid
 from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import NO_PRIORS, ClipShape, VideoModel
@@ -15,6 +16,8 @@ from motionfocal.models.xcat import XCatModel, XCatNetwork
 
 _PATCH = 2
 """Side of the squares of latent cells that are a token."""
+_TIME = 64
+"""Width of the noise level's embedding for the shortcut."""
 
 
 class Family(FamilySettings):
@@ -42,14 +45,15 @@ class Family(FamilySettings):
         first_stage = SpaceToDepth(self.block, self.temporal)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # layers draw their weights from the global generator; there is no other door
-            network = XCatNetwork(WordEncoder(self.text_width), self._denoiser(first_stage.spec.channels))
+            denoiser = WanDenoiser(self._transformer(first_stage.spec.channels), first_stage.spec.channels)
+            network = XCatNetwork(WordEncoder(self.text_width), denoiser)
         return XCatModel(first_stage, network, self.schedule.build(), _PATCH * self.block, NO_PRIORS)
 
-    def _denoiser(self, channels: int) -> "WanDenoiser":
+    def _transformer(self, channels: int) -> nn.Module:
         from diffusers import WanTransformer3DModel
 
         width = self.heads * self.head_width
-        transformer = WanTransformer3DModel(
+        return WanTransformer3DModel(
             patch_size=(1, _PATCH, _PATCH),
             num_attention_heads=self.heads,
             attention_head_dim=self.head_width,
@@ -59,15 +63,22 @@ class Family(FamilySettings):
             ffn_dim=4 * width,
             num_layers=self.layers,
         )
-        return WanDenoiser(transformer)
 
 
 class WanDenoiser(nn.Module):
-    """Wan's transformer as a ``Denoiser``: the image's latent stands beside the noisy ones; it is not told the fps."""
+    """Wan's transformer as a ``Denoiser``: the image's latent stands beside the noisy ones; it is not told the fps.
 
-    def __init__(self, transformer: nn.Module) -> None:
+    Noisy latents and image also go straight to the output, scaled by an embedding of the noise level. What is predicted
+    holds all of the noise, and a token of a small transformer is narrower than the noise that it would have to pass on.
+    """
+
+    def __init__(self, transformer: nn.Module, channels: int) -> None:
         super().__init__()
         self.transformer = transformer
+        self.time = nn.Sequential(nn.Linear(_TIME, _TIME), nn.SiLU())
+        self.shortcut = nn.Linear(_TIME, 2 * channels)
+        nn.init.zeros_(self.shortcut.weight)
+        nn.init.zeros_(self.shortcut.bias)
 
     def forward(
         self,
@@ -82,4 +93,5 @@ class WanDenoiser(nn.Module):
         """See ``Denoiser``."""
         sample = torch.cat([noisy, image], dim=1)
         prediction: Tensor = self.transformer(sample, timestep, text, return_dict=False)[0]
-        return prediction
+        scales = self.shortcut(self.time(sinusoid(timestep, _TIME)))[..., None, None, None].chunk(2, dim=1)
+        return prediction + scales[0] * noisy + scales[1] * image
