@@ -255,7 +255,7 @@ def test_clips_that_failed_are_left_out_and_listed(folder):
     assert [clip.path.name for clip in source.rejected] == ["1.mp4", "2.mp4"]
     (folder / "0.mp4").write_text("nor this")
     prepare(made, CountingEncoder())
-    with pytest.raises(ManifestError, match="none of 3 clips can be used"):
+    with pytest.raises(ManifestError, match="none of 3 training clips can be used"):
         CacheSource(made, 0)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -111,8 +112,10 @@ def record(config):
 
 
 class ThreeClips(SpritesSource):
-    def __len__(self):
-        return 3
+    numbers: ClassVar = {"a": 0, "b": 1, "c": 2}
+
+    def bucket(self, number):
+        return self.shape.frames, self.shape.height, self.shape.width
 
 
 def sample_together(config, folder):
@@ -121,7 +124,7 @@ def sample_together(config, folder):
     trainer = trainer_of(config)
     items = world_items(SpritesBenchmark(world=config.data.world, images=3, texts=1))
     validation = Validation(config.validation, items, folder, lambda item, clip: item == items[0])
-    held_out = HeldOutLoss(config.validation, ThreeClips(config.data, seed=9))
+    held_out = HeldOutLoss(config.validation, (clips := ThreeClips(config.data, seed=9)), clips.shapes)
     with RunRecords(folder, 0, trainer.processes.is_main_process) as records:
         for callback in (validation, held_out):
             callback.after_step(config.steps, {}, trainer, records)

@@ -259,7 +259,7 @@ def test_bad_clips_are_found_at_opening_and_the_others_go_on(tmp_path):
     assert "has 3 frames; 4 at stride 1 need 4" in rejected[1].reason
     for name in ("0", "4"):
         (folder / f"{name}.mp4").write_text("nor this")
-    with pytest.raises(ManifestError, match="none of 5 clips can be used"):
+    with pytest.raises(ManifestError, match="none of 5 training clips can be used"):
         load_folder(folder_data(folder, cache=None), seed=0)
 
 

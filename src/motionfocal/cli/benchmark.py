@@ -1,5 +1,6 @@
 """``motionfocal benchmark``: make a benchmark of the clips that a config holds out."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
     with progress_bar() as progress:
         written = write_benchmark(data, out, Bars(progress))
     remember_benchmark(out / REAL, str(out))
-    console.print(f"{len(written.benchmark.items)} items in {out}; their real clips, a gallery, in {out / REAL}")
-    console.print(f"next: motionfocal generate RUN --benchmark {out} --out GALLERY", markup=False)
+    told = f"{len(written.benchmark.items)} items in {out}; their real clips, a gallery, in {out / REAL}"
+    console.print(told, markup=False)
+    console.print(f"next: motionfocal generate RUN --benchmark {shlex.quote(str(out))} --out GALLERY", markup=False)
     failed = [f"{one.id}: {one.reason}" for one in written.real.failed]
     finish("clips", [clip.reason for clip in written.rejected] + failed)

@@ -16,9 +16,9 @@ def benchmark(
 ) -> None:
     """Make a benchmark of the clips that a config holds out: first frames, texts, and a gallery of the real clips.
 
-    [bold]motionfocal benchmark my.yaml -o held_out[/bold], then [bold]motionfocal generate RUN -b held_out -o
-    GALLERY[/bold] for each model: they are asked about clips like those that they were trained on, and saw none of
-    them. A clip that cannot be read is listed at the end, the rest is processed; the exit code is then 1.
+    Next, for each model: [bold]motionfocal generate RUN -b held_out -o OUT[/bold], where held_out is the new folder.
+    Models that were trained with this config, on these clips, have seen none of them.
+    A clip that cannot be read is listed at the end, the rest is processed; the exit code is then 1.
     """
     from motionfocal.cli.benchmark import run
 

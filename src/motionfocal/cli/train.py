@@ -40,8 +40,9 @@ def run(config: str, out: Path, overrides: Sequence[str]) -> None:
 
 
 def held_out_line(rows: Sequence[Row]) -> str:
-    """What a run's ``held_out.jsonl`` says of its end, and of the step at which it was best."""
-    losses = {str(row["step"]): math.inf if row["diffusion"] is None else float(str(row["diffusion"])) for row in rows}
+    """What a run's ``held_out.jsonl`` says of its end, and of the step at which it was best by the same clips."""
+    alike = [row for row in rows if row["clips"] == rows[-1]["clips"]]
+    losses = {str(row["step"]): math.inf if row["diffusion"] is None else float(str(row["diffusion"])) for row in alike}
     last, best = list(losses)[-1], min(losses, key=losses.__getitem__)
     lowest = "its lowest" if best == last else f"the lowest was {losses[best]:.4f}, after {best} steps"
     return f"loss of {rows[-1]['clips']:g} held-out clips: {losses[last]:.4f} after {last} steps; {lowest}"

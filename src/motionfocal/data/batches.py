@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from motionfocal.data.cache import CacheSource
+from motionfocal.data.cache import CacheSource, EncodedExample
 from motionfocal.data.sources import ClipSource, Example
 from motionfocal.engine import Raised, as_it_is, kept, raised
 from motionfocal.models.protocol import Tensors, VideoModel
@@ -92,6 +92,10 @@ class BatchSource(Protocol):
         """Some clips of the batch of ``size`` clips that belongs to a step."""
         ...
 
+    def alone(self, number: int) -> ClipBatch | EncodedBatch:
+        """A batch of one clip, by its number in the source. Raises MediaError when it cannot be read."""
+        ...
+
     def no_text(self, model: VideoModel) -> Tensors:
         """What the model is told where there is no text, ``[1,...]``."""
         ...
@@ -109,7 +113,13 @@ class ClipBatches:
 
     def load(self, step: int, size: int, clips: range) -> ClipBatch:
         """See ``BatchSource``."""
-        examples = self._source.batch(step, size, clips)
+        return self._batch(self._source.batch(step, size, clips))
+
+    def alone(self, number: int) -> ClipBatch:
+        """See ``BatchSource``."""
+        return self._batch([self._source[number]])
+
+    def _batch(self, examples: Sequence[Example]) -> ClipBatch:
         motions = [self._motion_of(example) for example in examples]
         return ClipBatch(
             frames=torch.from_numpy(np.stack([example.frames for example in examples])),
@@ -146,7 +156,13 @@ class CachedBatches:
 
     def load(self, step: int, size: int, clips: range) -> EncodedBatch:
         """See ``BatchSource``."""
-        examples = self._source.batch(step, size, clips)
+        return self._batch(self._source.batch(step, size, clips))
+
+    def alone(self, number: int) -> EncodedBatch:
+        """See ``BatchSource``."""
+        return self._batch([self._source[number]])
+
+    def _batch(self, examples: Sequence[EncodedExample]) -> EncodedBatch:
         return EncodedBatch(
             latents=torch.stack([example.latents for example in examples]),
             image=_stack([example.image for example in examples]),

@@ -1,8 +1,10 @@
 """A benchmark of the clips that a config holds out: their first frames, their texts, and the clips to compare with."""
 
 import csv
+import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from motionfocal.video import write_image
 from motionfocal.video.files import replace_text
 
 PICTURES, TABLE, REAL = "pictures", "prompts.csv", "real"
+
+_LONGEST = 200
+"""Bytes of an id that are kept in a file's name."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def _pictures(data: FolderData, folder: Path, progress: Progress) -> tuple[list[
         try:
             footage = shot_of(caption, look_at(caption.video), data.sampling).footage
             window = data.sampling.window(footage, rng_of("benchmark", name))
-            frame = read_window(caption.video, replace(window, frames=1)).frames[0]
+            frame = read_window(caption.video, window).frames[0]  # of a window that can be read to its end
         except MediaError as error:
             rejected.append(Rejected(caption.video.path, str(error)))
         else:
@@ -92,8 +97,9 @@ def _pictures(data: FolderData, folder: Path, progress: Progress) -> tuple[list[
 
 
 def _file_name(clip: str) -> str:
-    """A clip's id, in which folders are told by slashes, as the name of a file."""
-    return clip.replace("/", "-")
+    """A clip's id as the name of a file: itself, or as much of it as can be and a hash, so that no two are the same."""
+    kept = re.sub(r"[^\w .#,()+=-]", "-", clip).lstrip(".").encode()[:_LONGEST].decode(errors="ignore")
+    return clip if kept == clip else f"{kept}-{hashlib.sha256(clip.encode()).hexdigest()[:8]}"
 
 
 def _table(taken: Sequence[Taken]) -> str:

@@ -246,6 +246,19 @@ class CacheSource:
     def __len__(self) -> int:
         return len(self._windows)
 
+    def __getitem__(self, number: int) -> EncodedExample:
+        """One window. Raises DamagedFileError as ``batch``."""
+        return self._example(self._windows[number])
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of the first window of each clip, by the clip's id."""
+        return {window.caption.id: number for number, window in reversed(list(enumerate(self._windows)))}
+
+    def bucket(self, number: int) -> Bucket:
+        """The bucket of a window."""
+        return self._windows[number].bucket
+
     @property
     def shape(self) -> ClipShape:
         """The most common shape."""

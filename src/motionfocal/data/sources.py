@@ -4,7 +4,7 @@ import hashlib
 import statistics
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -65,6 +65,10 @@ class ClipSource(Protocol):
         """The batch of a step (0 or more), or its examples at some places: a pure function of step, size and place."""
         ...
 
+    def __getitem__(self, number: int) -> Example:
+        """One clip by its number (0 or more), and no other in its place. Raises MediaError when it cannot be read."""
+        ...
+
 
 class SpritesData(Settings):
     """Clips of the sprites world."""
@@ -92,8 +96,8 @@ class FolderData(Settings):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the clips that is kept out of the training, chosen by their ids: validation samples and"
-        " measures these, and 'motionfocal benchmark' makes a benchmark of them.",
+        description="Share of the clips that is kept out of the training, by a hash of their ids: validation samples"
+        " and measures these, and 'motionfocal benchmark' makes a benchmark of them.",
     )
     frames: int | tuple[int, ...] = Field(
         16, description="Frames a clip; of several lengths, a clip takes the longest that it can fill."
@@ -270,6 +274,19 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self._shots)
 
+    def __getitem__(self, number: int) -> Example:
+        """One clip, and no other in its place. Raises MediaError when it cannot be read."""
+        return self._read(self._shots[number], rng_of("clip", self._seed, self._shots[number].caption.id))
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each clip, by its id."""
+        return {shot.caption.id: number for number, shot in enumerate(self._shots)}
+
+    def bucket(self, number: int) -> Bucket:
+        """The bucket of a clip."""
+        return self._shots[number].bucket
+
     @property
     def shape(self) -> ClipShape:
         """See ``ClipSource``."""
@@ -289,15 +306,16 @@ class FolderSource:
         unread: dict[str, str] = {}
         for shot in self._from(item):
             try:
-                window = self._sampling.window(shot.footage, rng_of("example", self._seed, number))
-                clip = read_window(shot.caption.video, window)
+                return replace(self._read(shot, rng_of("example", self._seed, number)), unread=unread)
             except MediaError as error:
                 unread[shot.caption.id] = str(error)
-            else:
-                key = None if self._sampling.drawn else shot.caption.id
-                return Example(clip.frames, shot.caption.text, clip.fps, key, unread=unread)
         bucket, first = self._shots[item].bucket, next(iter(unread.values()))
         raise MediaError(f"none of {len(unread)} clips of {bucket} can be read any more; first: {first}")
+
+    def _read(self, shot: Shot, rng: np.random.Generator) -> Example:
+        clip = read_window(shot.caption.video, self._sampling.window(shot.footage, rng))
+        key = None if self._sampling.drawn else shot.caption.id
+        return Example(clip.frames, shot.caption.text, clip.fps, key)
 
     def _from(self, item: int) -> Iterator[Shot]:
         """The clips of an item's bucket, from the item on and round."""

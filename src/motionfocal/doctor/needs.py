@@ -67,6 +67,7 @@ def _base(config: TrainingConfig) -> Finding | None:
 def _clips(data: FolderData) -> Finding:
     try:
         captions = data.clips()
+        data.clips("training")  # which a share that is held out may leave none of
     except MotionFocalError as error:
         return Finding("clips", "bad", str(error), "set data.videos to your clips (docs/recipes.md)")
     return Finding("clips", "good", f"{len(captions):,} with texts in {data.videos}")

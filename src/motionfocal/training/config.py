@@ -88,7 +88,7 @@ class ValidationSettings(Settings):
         16,
         ge=1,
         description="Held-out images of a world; of clips, the first ones of the most common shape that it trains on,"
-        " held-out ones where data.held_out says so.",
+        " held-out ones where there are any (data.held_out).",
     )
     texts: int | None = Field(
         None,
@@ -96,7 +96,9 @@ class ValidationSettings(Settings):
         le=24,
         description="Texts an image, of a world (unset: 2); a clip's image has the clip's text alone.",
     )
-    clips: int = Field(64, ge=1, description="Held-out clips whose loss is measured, at most (data.held_out).")
+    clips: int | None = Field(
+        None, ge=1, description="Held-out clips (data.held_out) whose loss is measured, at most; unset: 64."
+    )
     steps: int = Field(20, ge=1, description="Sampling steps.")
     guidance_scale: float = Field(7.5, ge=1, description="Classifier-free guidance; 1 samples without.")
     seed: int = Field(
@@ -175,6 +177,10 @@ class TrainingConfig(Settings):
             )
         if isinstance(self.data, FolderData) and self.validation and self.validation.texts not in (None, 1):
             raise ValueError("validation.texts has no effect on clips, which have one text each; leave it out")
+        if self.validation and self.validation.clips and not getattr(self.data, "held_out", 0):
+            raise ValueError(
+                "validation.clips has no effect without held-out clips; leave it out, or set data.held_out"
+            )
         return self
 
 

@@ -8,7 +8,7 @@ the devices and joins the processes.
 import os
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -20,6 +20,8 @@ from motionfocal.models.protocol import VideoModel
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+_T = TypeVar("_T")
 
 
 def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
@@ -49,7 +51,7 @@ def same_everywhere(value: str | None) -> bool:
     return len(set(gather_object([value]))) == 1
 
 
-def merged(found: dict[str, str]) -> dict[str, str]:
+def merged(found: dict[str, _T]) -> dict[str, _T]:
     """What all processes found, which must ask together."""
     from accelerate.utils import gather_object
 

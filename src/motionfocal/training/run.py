@@ -26,7 +26,7 @@ from motionfocal.data.sources import (
     shot_of,
 )
 from motionfocal.data.windows import rng_of
-from motionfocal.errors import ConfigError, MediaError
+from motionfocal.errors import ConfigError, ManifestError, MediaError
 from motionfocal.generation.world import drawn, world_items
 from motionfocal.models.build import best_device, build_model
 from motionfocal.models.protocol import ClipShape, VideoModel
@@ -68,7 +68,10 @@ def open_data(config: TrainingConfig, track: Callable[[list[Caption]], Iterable[
     opened = OpenedData(source, rejected, config.model.notes_on(source.texts))
     if not config.data.held_out or config.validation is None:
         return opened
-    held_out, others = _clips(config, config.data, "held-out", config.validation.seed, track)
+    try:
+        held_out, others = _clips(config, config.data, "held-out", config.validation.seed, track)
+    except ManifestError as error:  # what trains can be read: a run that has begun goes on
+        return replace(opened, notes=[*opened.notes, f"{error}; their loss is not measured"])
     return replace(opened, rejected=rejected + others, held_out=held_out)
 
 
@@ -109,9 +112,10 @@ def run_training(config: TrainingConfig, data: OpenedData, run: Path, callbacks:
     """Train as the config says, with validation if it asks for it; see ``training.loop.train``."""
     found: list[Callback] = []
     if config.validation is not None:
-        found.append(_validation(config, config.validation, data.source.shape, run))
+        if validation := _validation(config, config.validation, data.source.shape, run):
+            found.append(validation)
         if data.held_out is not None:
-            found.append(HeldOutLoss(config.validation, data.held_out))
+            found.append(HeldOutLoss(config.validation, data.held_out, data.source.shapes))
     train(config, data.source, run, [*found, *callbacks])
 
 
@@ -126,7 +130,8 @@ def benchmark_of(config: TrainingConfig, images: int, texts: int) -> SpritesBenc
     return SpritesBenchmark(world=config.data.world, images=images, texts=texts)
 
 
-def _validation(config: TrainingConfig, settings: ValidationSettings, shape: ClipShape, run: Path) -> Validation:
+def _validation(config: TrainingConfig, settings: ValidationSettings, shape: ClipShape, run: Path) -> Validation | None:
+    """None where no clip to look at can be read."""
     if isinstance(config.data, SpritesData):
         benchmark = SpritesBenchmark(
             world=config.data.world,
@@ -135,11 +140,10 @@ def _validation(config: TrainingConfig, settings: ValidationSettings, shape: Cli
             seed=settings.seed,
         )
         return Validation(settings, world_items(benchmark), run, _oracle(benchmark))
-    items = list(islice(_first_frames(config.data, shape, settings.seed), settings.images))
-    if not items:
-        size = f"{shape.frames}x{shape.height}x{shape.width}"
-        raise ConfigError(f"data.held_out: no clip that is held out is of {size}, as most clips are: hold out more")
-    return Validation(settings, items, run, None)
+    for part in ("held-out", "training"):
+        if items := list(islice(_first_frames(config.data, part, shape, settings.seed), settings.images)):
+            return Validation(settings, items, run, None)
+    return None
 
 
 def _oracle(benchmark: SpritesBenchmark) -> Judge:
@@ -152,9 +156,9 @@ def _oracle(benchmark: SpritesBenchmark) -> Judge:
     return followed
 
 
-def _first_frames(data: FolderData, shape: ClipShape, seed: int) -> Iterator[BenchmarkItem]:
-    """Clips of the most common shape to look at, by first frame and text: held-out ones where there are any."""
-    for caption in data.clips("held-out" if data.held_out else "training"):
+def _first_frames(data: FolderData, part: Part, shape: ClipShape, seed: int) -> Iterator[BenchmarkItem]:
+    """Clips of a part to look at, of the most common shape: the first frames that training may see, and their texts."""
+    for caption in data.clips(part):
         try:
             shot = shot_of(caption, look_at(caption.video), data.sampling)
             if tuple(shot.bucket) == (shape.frames, shape.height, shape.width):

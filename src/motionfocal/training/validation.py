@@ -37,7 +37,7 @@ class Outcome:
 
 
 class Validation:
-    """A callback that samples items with the averaged weights: held-out ones of a world, or training clips.
+    """A callback that samples items with the averaged weights: held-out ones of a world, or first frames of clips.
 
     Several processes sample an equal share each, as sharded ones must, and the first one writes.
     """
