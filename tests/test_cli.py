@@ -1,11 +1,14 @@
 """The command line as a person uses it: real files, real processes, errors that say what to do."""
 
 import json
+import os
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.main import get_command
 
 from motionfocal.cli import app, compare_verbs, heatmap, train_verbs
@@ -20,6 +23,7 @@ from motionfocal.training.run import open_data
 from motionfocal.video import probe, read_clip, read_image, write_clip
 
 from . import warm
+from .clips import write_table, write_tar
 
 WORLD = ["--set=data.world.size=16", "--set=data.world.frames=4"]
 SMALL = ["--set=model.width=16", "--set=model.text_width=16", "--set=batch_size=2", "--set=optimizer.warmup_steps=1"]
@@ -69,17 +73,19 @@ def test_the_moving_share_is_that_of_the_moving_object(tmp_path):
 
 def test_a_clip_too_long_for_memory_is_refused_with_a_way_out(tmp_path, monkeypatch):
     moving_square(tmp_path / "long.mp4", frames=12)
+    clips = heatmap.clips_at([tmp_path / "long.mp4"])
     monkeypatch.setattr(heatmap, "MOST_PIXELS", 128 * 96 * 8)
     with pytest.raises(SystemExit):
-        heatmap.run([tmp_path / "long.mp4"], tmp_path / "none", heatmap.look_of({}, None, 1))
+        heatmap.run(clips, tmp_path / "none", heatmap.look_of({}, None, 1))
     assert not list(tmp_path.glob("none/*"))
-    heatmap.run([tmp_path / "long.mp4"], tmp_path / "few", heatmap.look_of({}, 8, 1))
-    heatmap.run([tmp_path / "long.mp4"], tmp_path / "wide", heatmap.look_of({}, None, 2))
+    heatmap.run(clips, tmp_path / "few", heatmap.look_of({}, 8, 1))
+    heatmap.run(clips, tmp_path / "wide", heatmap.look_of({}, None, 2))
     assert len(list(tmp_path.glob("*/long.mp4"))) == 2
 
 
+@pytest.mark.parametrize("by", ["clips", "config"])
 @pytest.mark.parametrize("stride", ["2", "[2, 3]"])
-def test_a_heatmap_by_a_config_is_that_of_its_training(tmp_path, monkeypatch, stride):
+def test_a_heatmap_by_a_config_is_that_of_its_training(tmp_path, monkeypatch, stride, by):
     """The frames that an example has, and the weight that its pixels get."""
     moving_square(tmp_path / "clips" / "square.mp4", frames=8)
     (tmp_path / "clips" / "metadata.csv").write_text("file_name,text\nsquare.mp4,it moves\n")
@@ -89,13 +95,107 @@ def test_a_heatmap_by_a_config_is_that_of_its_training(tmp_path, monkeypatch, st
     )
     looked = []
     monkeypatch.setattr(heatmap, "overlay", lambda frames, heat: (looked.append((frames, heat)), frames)[1])
-    heatmap.run([tmp_path / "clips"], tmp_path / "heat", heatmap.look_by(str(tmp_path / "my.yaml")))
+    config = str(tmp_path / "my.yaml")
+    clips = heatmap.clips_at([tmp_path / "clips"]) if by == "clips" else heatmap.clips_of(config)
+    heatmap.run(clips, tmp_path / "heat", heatmap.look_by(config))
     ((frames, heat),) = looked
     config = load_config(tmp_path / "my.yaml")
     source = open_data(config).source
     assert any(np.array_equal(frames, source.batch(step, 1)[0].frames) for step in range(40))
     assert frames.shape == (4, 48, 40, 3)
     assert np.array_equal(heat, heatmap_of(frames, config.motion))
+
+
+def config_of(folder: Path, **data) -> str:
+    """A config that trains on clips."""
+    values = {"kind": "folder", "frames": 4, "height": 48, "width": 64} | data
+    (folder / "my.yaml").write_text(json.dumps({"data": values}))
+    return str(folder / "my.yaml")
+
+
+def overlays(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_clips_of_a_config_are_those_that_its_table_names_each_once(tmp_path):
+    for name in ("a/dog.mp4", "b/dog.mp4", "b/unnamed.mp4"):
+        moving_square(tmp_path / "clips" / name)
+    (tmp_path / "clips" / "b" / "bad.mp4").write_text("this is no video")
+    names = ["a/dog.mp4", "b/bad.mp4", "b/dog.mp4", "a/dog.mp4"]
+    table = write_table(tmp_path / "texts.csv", names)
+    config = config_of(tmp_path, videos=str(tmp_path / "clips"), captions=str(table))
+    said = motionfocal("heatmap", "--config", config, "--out", tmp_path / "heat", fails=True)
+    assert "1 clips failed" in said
+    assert f"{tmp_path / 'clips' / 'b' / 'bad.mp4'}: " in said
+    assert said.count("a/dog.mp4 ") == said.count("b/dog.mp4 ") == 1
+    assert overlays(tmp_path / "heat") == {"a/dog.mp4", "a/dog.png", "b/dog.mp4", "b/dog.png"}
+    assert read_clip(tmp_path / "heat" / "a" / "dog.mp4").frames.shape == (4, 48, 64, 3)
+
+
+def test_a_clip_in_a_shard_has_the_heatmap_of_the_file(tmp_path, capsys):
+    moving_square(tmp_path / "dog.mp4", frames=9)
+    content = (tmp_path / "dog.mp4").read_bytes()
+    text = {"dog.txt": b"it moves", "bad.txt": b"nothing"}
+    for n in range(2):
+        write_tar(tmp_path / f"set-{n}.tar", {"bad.mp4": b"no video", "dog.mp4": content, **text})
+    config = config_of(tmp_path, videos=str(tmp_path / "set-{0..1}.tar"), stride=[1, 2])
+    look = heatmap.look_by(config)
+    with pytest.raises(SystemExit):
+        heatmap.run(heatmap.clips_of(config), tmp_path / "heat", look)
+    said = capsys.readouterr().out
+    assert "2 clips failed" in said
+    assert f"{tmp_path / 'set-0.tar'}: bad.mp4: " in said
+    heatmap.run(heatmap.clips_at([tmp_path / "dog.mp4"]), tmp_path / "file", look)
+    assert overlays(tmp_path / "heat") == {f"set-{n}/dog.{ending}" for n in range(2) for ending in ("mp4", "png")}
+    for path in (tmp_path / "file").iterdir():
+        assert path.read_bytes() == (tmp_path / "heat" / "set-1" / path.name).read_bytes()
+
+
+def test_no_id_of_a_table_leads_out_of_the_folder_of_the_overlays(tmp_path):
+    moving_square(tmp_path / "clips" / "x.mp4")
+    moving_square(tmp_path / "else" / "y.mp4")
+    content = (tmp_path / "else" / "y.mp4").read_bytes()
+    write_table(tmp_path / "clips" / "metadata.csv", ["x.mp4", "../else/y.mp4", str(tmp_path / "else" / "y.mp4")])
+    config = config_of(tmp_path, videos=str(tmp_path / "clips"))
+    heatmap.run(heatmap.clips_of(config), tmp_path / "heat", heatmap.look_by(config))
+    names = ("x", "%../else/y", f"%{tmp_path}/else/y")
+    assert overlays(tmp_path / "heat") == {f"{name}.{ending}" for name in names for ending in ("mp4", "png")}
+    assert (tmp_path / "else" / "y.mp4").read_bytes() == content
+
+
+def test_no_key_of_a_shard_leads_out_of_the_folder_of_the_overlays(tmp_path, capsys):
+    moving_square(tmp_path / "x.mp4")
+    keys = ("../../up", "a[/b]", "nul\0é", "n" * 300)
+    clips = {f"{key}.mp4": (tmp_path / "x.mp4").read_bytes() for key in keys}
+    write_tar(tmp_path / "set.tar", clips | {f"{key}.txt": b"it moves" for key in keys})
+    config = config_of(tmp_path, videos=str(tmp_path / "set.tar"))
+    with pytest.raises(SystemExit):
+        heatmap.run(heatmap.clips_of(config), tmp_path / "tar", heatmap.look_by(config))
+    assert "1 clips failed" in capsys.readouterr().out
+    names = ("%../%../up", "a[/b]", "nul%00é")
+    assert overlays(tmp_path / "tar") == {f"set/{name}.{ending}" for name in names for ending in ("mp4", "png")}
+
+
+@given(st.sets(st.text("a%./\0"), min_size=2, max_size=2))
+def test_two_ids_never_share_a_place(ids):
+    places = {os.path.normpath(f"/out/{heatmap._place_of(clip_id)}.mp4") for clip_id in ids}
+    assert len(places) == 2
+    assert all(place.startswith("/out/") and "\0" not in place for place in places)
+
+
+@pytest.mark.parametrize("by", ["clips", "config"])
+@pytest.mark.parametrize(("limit", "looked"), [(1, "0"), (3, "025"), (9, "01234567")])
+def test_a_limit_spreads_evenly(tmp_path, monkeypatch, by, limit, looked):
+    names = [f"{n}.mp4" for n in range(8)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"looked at by nobody")
+    write_table(tmp_path / "metadata.csv", names)
+    seen = []
+    monkeypatch.setattr(heatmap, "_one", lambda clip, out, look: (seen.append(clip.name), ([], []))[1])
+    config = config_of(tmp_path, videos=str(tmp_path))
+    clips = heatmap.clips_at([tmp_path]) if by == "clips" else heatmap.clips_of(config)
+    heatmap.run(clips, tmp_path / "heat", heatmap.look_of({}, None, 1), limit)
+    assert "".join(seen) == looked
 
 
 @pytest.mark.parametrize("scale", ["foo", "0", "-3", "nan"])
@@ -114,6 +214,10 @@ def test_an_odd_scale_is_told_what_a_scale_may_be(scale):
         (["heatmap", "a/x.mp4", "b/x.webm"], "the same name"),
         (["heatmap", "x.mp4", "--config", "clips", "--floor", "0.5", "--stride", "1"], "--floor, --stride: the config"),
         (["heatmap", "x.mp4", "--config", "sprites"], "not on clips"),
+        (["heatmap", "--config", "sprites"], "not on clips"),
+        (["heatmap", "--config", "clips"], "clips: no such folder of clips"),
+        (["heatmap", "--out", "heat"], "CLIPS are needed, or --config"),
+        (["heatmap", "x.mp4", "--limit", "0"], "--limit"),
         (["train", "nonsense", "--out", "run"], "recipes: clips, cogvideox-5b-i2v"),
         (["train", "sprites", "--out", "run", "--set", "loss.strenght=2"], "loss.strenght"),
         (["animate", "nowhere.png", "text", "--model", "nowhere"], "no model here"),

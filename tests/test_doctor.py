@@ -119,13 +119,15 @@ def empty_caches(monkeypatch, tmp_path):
 scan = weights.scan_cache_dir
 
 
-def put_in_hub(folder, kind, owner, name, content=b"weights", file="model.safetensors"):
+def put_in_hub(
+    folder, kind, owner, name, content=b"weights", file="model.safetensors", commit="0123abc", branch="main"
+):
     repository = folder / "hub" / f"{kind}s--{owner}--{name}"
-    snapshot = repository / "snapshots" / "0123abc"
+    snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / file).write_bytes(content)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0123abc")
+    (repository / "refs" / branch).parent.mkdir(parents=True, exist_ok=True)
+    (repository / "refs" / branch).write_text(commit)
 
 
 def test_weights_that_are_not_here_come_with_the_way_to_get_them(empty_caches):
@@ -263,6 +265,22 @@ def test_a_training_that_lacks_its_base(clips, empty_caches):
     assert found["clips"].state == "good"
     found = by_name(needs.needs(load_config(recipe("paper"), [f"data.videos={clips}"])))
     assert "convert" in found["base"].remedy
+
+
+def test_a_base_that_is_pinned_is_here_at_its_revision_or_not_at_all(empty_caches):
+    def base(revision):
+        change = f"model.weights=Lightricks/LTX-Video{revision}"
+        return by_name(needs.needs(load_config(recipe("ltx-video"), ["data.videos=nowhere", change])))["base"]
+
+    put_in_hub(empty_caches, "model", "Lightricks", "LTX-Video", b"0" * 2000)
+    put_in_hub(empty_caches, "model", "Lightricks", "LTX-Video", b"0" * 3000, commit="4567def", branch="refs/pr/1")
+    told = {"": "5.0 kB", "@main": "2.0 kB", "@0123abc": "2.0 kB", "@refs/pr/1": "3.0 kB", "@4567def": "3.0 kB"}
+    for revision, size in told.items():
+        assert f"LTX-Video{revision}: {size} here" in base(revision).told
+    assert base("@v9").state == "bad"
+    assert base("@v9").remedy.startswith("hf download Lightricks/LTX-Video --revision v9;")
+    assert base("@").state == "bad"
+    assert "model.weights: Lightricks/LTX-Video@: '' is no revision" in base("@").told
 
 
 def test_a_cache_is_said_to_be_complete_only_when_it_is(clips, empty_caches):

@@ -164,6 +164,24 @@ def test_a_hubs_folder_of_links_is_exported_as_files(wan_base, tmp_path):
     assert not any(path.is_symlink() for path in out.rglob("*"))
 
 
+@pytest.mark.parametrize(
+    ("weights", "loads"),
+    [
+        ("owner/base", '"owner/base"'),
+        ("owner/base@v1.0", '"owner/base", revision="v1.0"'),
+        ("here/base@v1.0", '"here/base@v1.0"'),
+    ],
+)
+def test_the_lines_name_the_base_as_it_was_trained_on(wan_base, tmp_path, monkeypatch, weights, loads):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "base@v1.0").symlink_to(wan_base)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(wan_base))
+    model = trained(WAN, weights, tmp_path / "model", LoraSettings(rank=2))
+    line = f"pipeline = WanImageToVideoPipeline.from_pretrained({loads}, torch_dtype=torch.float32)"
+    assert line in export_model(model, tmp_path / "out").usage
+
+
 def test_another_file_system_gets_copies(wan_base, tmp_path, monkeypatch):
     def refuse(source, target):
         raise OSError("another file system")

@@ -119,6 +119,18 @@ def test_a_pipeline_animates_as_the_stock_one(root, item):
     assert (clip.fps, animator.steps, animator.name) == (24, 2, "wan")
 
 
+def test_a_pipeline_on_the_hub_is_taken_at_its_revision(root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda name, *, revision, allow_patterns: (asked.append((name, revision)), str(root / "wan"))[1],
+    )
+    assert open_animator("owner/model@refs/pr/1", WAN).name == open_animator("owner/model", WAN).name == "model"
+    assert asked == [("owner/model", "refs/pr/1"), ("owner/model", None)]
+    with pytest.raises(ConfigError, match="owner/model@: '' is no revision"):
+        open_animator("owner/model@", WAN)
+
+
 def test_adapters_in_a_pipeline_are_the_run_that_trained_them(root, item, tmp_path):
     run_animator = open_animator(str(root / "wan-run"), Options(steps=2, guidance=5))
     export_model(root / "wan-run" / "model", tmp_path / "lora")

@@ -23,6 +23,7 @@ from . import tiny_hunyuanvideo15, tiny_videocrafter, tiny_wan
 from .tiny_wan import SHAPE, write_folder
 
 REPOSITORY, REVISION = "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "5c0ffee"
+PINNED = ("v1.0", "refs/pr/1", REVISION)
 WEIGHTS = (".safetensors", ".bin")
 
 
@@ -31,6 +32,7 @@ class Hub:
 
     def __init__(self, source: Path, cache: Path) -> None:
         self.source, self.snapshot, self.answers = source, cache / "snapshots" / REVISION, True
+        self.asked: list[str | None] = []
         (cache / "blobs").mkdir(parents=True)
 
     def model_info(self, repository, *, revision, files_metadata):
@@ -49,8 +51,8 @@ class Hub:
 
     def download(self, repository, *, revision=None, allow_patterns):
         assert repository == REPOSITORY
-        assert revision in (None, REVISION), "later parts are of the same revision"
-        assert revision is not None or "*/*config.json" in allow_patterns
+        self.asked.append(revision)
+        assert revision == REVISION or "*/*config.json" in allow_patterns, "later parts are of the same commit"
         for path in (path for path in self.source.rglob("*") if path.is_file()):
             name = path.relative_to(self.source)
             if any(fnmatch(str(name), pattern) for pattern in allow_patterns):
@@ -77,6 +79,37 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
     return hub
+
+
+@pytest.mark.parametrize("revision", PINNED)
+def test_a_pinned_revision_is_the_one_that_is_asked_for(hub, revision):
+    folder = PipelineFolder(f"{REPOSITORY}@{revision}")
+    assert hub.asked == [revision]
+    folder.load("vae")
+    assert hub.asked == [revision, REVISION]
+    plain = PipelineFolder(REPOSITORY)
+    assert hub.asked[2:] == [None]
+    assert folder.fingerprint() == plain.fingerprint(), "the same files are the same, whatever they are called"
+    assert folder.name == plain.name == "Wan2.2-TI2V-5B-Diffusers"
+
+
+@pytest.mark.parametrize("revision", ["", " ", "-v1", "../main", "a//b", "v1@2", "/v1", "v1/", "a b"])
+def test_what_is_no_revision_is_named(hub, revision):
+    with pytest.raises(ConfigError, match=f"model.weights: {REPOSITORY}@.*'{revision}' is no revision; give a branch"):
+        PipelineFolder(f"{REPOSITORY}@{revision}")
+    assert hub.asked == []
+
+
+def test_a_folder_with_an_at_in_its_name_is_a_folder(hub, monkeypatch):
+    monkeypatch.chdir(hub.source.parent)
+    there = Path("owner/model@")
+    there.parent.mkdir()
+    shutil.copytree(hub.source, there)
+    folder = PipelineFolder(str(there))
+    assert folder.folder == there
+    assert folder.name == "model@"
+    folder.load("vae")
+    assert hub.asked == []
 
 
 def test_a_part_is_downloaded_when_it_is_first_loaded(hub):
@@ -129,6 +162,8 @@ def test_without_the_hub_a_part_that_is_not_here_is_named(hub):
         folder.fetch(part)
         with pytest.raises(CheckpointError, match=rf"{missing} is not here; go online, or first run 'hf download"):
             folder.fingerprint()
+    with pytest.raises(CheckpointError, match=f"first run 'hf download {REPOSITORY} --revision v1.0'"):
+        PipelineFolder(f"{REPOSITORY}@v1.0").fingerprint()
 
 
 def test_a_shard_that_is_not_here_is_noticed(hub):
@@ -155,7 +190,7 @@ def test_a_cache_without_links_needs_the_hub(hub):
 
 
 def test_what_is_neither_a_folder_nor_on_the_hub_is_named(monkeypatch):
-    for name in ("nowhere", "./no/where", "a/b/c"):
+    for name in ("nowhere", "./no/where", "a/b/c", "nowhere@v1", "@a/b", "./no/where@v1"):
         with pytest.raises(ConfigError, match="no such folder"):
             PipelineFolder(name)
 
@@ -163,8 +198,9 @@ def test_what_is_neither_a_folder_nor_on_the_hub_is_named(monkeypatch):
         raise LocalEntryNotFoundError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(CheckpointError, match="owner/model: not a folder, and the hub does not give it"):
-        PipelineFolder("owner/model")
+    for name in ("owner/model", "owner/model@v1"):
+        with pytest.raises(CheckpointError, match=f"{name}: not a folder, and the hub does not give it"):
+            PipelineFolder(name)
 
 
 WORDS = {

@@ -514,6 +514,8 @@ def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "b.mp4").mkdir()
     with pytest.raises(MediaError, match=r"b\.mp4: is a folder"):
         write_clip(tmp_path / "b.mp4", [picture(1)], 8)
+    with pytest.raises(MediaError, match=r"nnn\.mp4: cannot be written"):
+        write_clip(tmp_path / f"{'n' * 300}.mp4", [picture(1)], 8)
 
 
 # Images

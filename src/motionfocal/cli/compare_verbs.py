@@ -28,7 +28,10 @@ def benchmark(
 def generate(
     model: Annotated[
         str,
-        typer.Argument(help="A run, a converted folder, a pipeline (folder or owner/name), or a baseline's name."),
+        typer.Argument(
+            help="A run, a converted folder, a pipeline (folder, owner/name or owner/name@revision), or a baseline's"
+            " name."
+        ),
     ],
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="ti2v-bench, animatebench, or a folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The gallery; one that was begun before is resumed.")],

@@ -49,7 +49,9 @@ def doctor(
 
 
 def heatmap(
-    clips: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
+    clips: Annotated[
+        list[Path] | None, typer.Argument(help="Videos, or folders of videos; default: the data set of --config.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the overlays.")] = Path("heatmaps"),
     config: Annotated[
         str | None,
@@ -77,18 +79,28 @@ def heatmap(
     ] = None,
     frames: Annotated[int | None, typer.Option(min=2, help="Frames per clip; default: all of them.")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Take every n-th frame; default: 1, all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at N clips, evenly spread over all; default: all of them.")
+    ] = None,
 ) -> None:
     """Compute motion heatmaps of clips: an overlay as a video and as a picture, and the moving share of each.
 
     [bold]motionfocal heatmap my_clips/[/bold] takes clips as they are; [bold]--config my.yaml[/bold] as its training
-    sees them: its motion settings, at its frames, stride and size.
+    sees them: its motion settings, at its frames, stride and size. Without clips these are the config's own, in
+    subfolders and tar shards too, and their overlays are named by their ids.
     A clip that cannot be read is listed at the end, the rest is processed; the exit code is then 1.
     """
-    from motionfocal.cli.heatmap import look_by, look_of, run
+    from motionfocal.cli.heatmap import clips_at, clips_of, look_by, look_of, run
 
     motion = {"estimator": estimator, "scale": scale, "camera": camera, "floor": floor}
     reading = {"frames": frames, "stride": stride}
     beside = [f"--{name}" for name, value in {**motion, **reading}.items() if value is not None]
     if config and beside:
         raise typer.BadParameter(f"{', '.join(beside)}: the config says it; leave it out, or --config")
-    run(clips, out, look_by(config) if config else look_of(motion, frames, stride or 1))
+    look = look_by(config) if config else look_of(motion, frames, stride or 1)
+    if clips:
+        run(clips_at(clips), out, look, limit)
+    elif config:
+        run(clips_of(config), out, look, limit)
+    else:
+        raise typer.BadParameter("CLIPS are needed, or --config for those of its data set")

@@ -12,9 +12,10 @@ from motionfocal.data.held_out import PARTS
 from motionfocal.data.sources import FolderData, SpritesSource
 from motionfocal.doctor.finding import Finding
 from motionfocal.doctor.weights import hub, in_cache
-from motionfocal.errors import MotionFocalError
+from motionfocal.errors import ConfigError, MotionFocalError
 from motionfocal.models.build import best_device
 from motionfocal.models.protocol import ClipShape
+from motionfocal.models.repository import repository_of
 from motionfocal.training.config import TrainingConfig
 from motionfocal.training.need import Need, training_need
 from motionfocal.training.run import cache_spec, largest_shape
@@ -55,12 +56,14 @@ def _base(config: TrainingConfig) -> Finding | None:
         return None
     if Path(base).is_dir():
         return Finding("base", "good", f"the folder {base}")
-    if "/" not in base:
-        remedy = "set model.weights to the folder that 'motionfocal convert' wrote (motionfocal convert --help)"
-        return Finding("base", "bad", f"{base}: no such folder", remedy)
+    try:
+        repository = repository_of(base)
+    except ConfigError as error:
+        remedy = "set model.weights to a folder, such as 'motionfocal convert' writes, or to a name on the hub"
+        return Finding("base", "bad", str(error), remedy)
     if size := in_cache().get(("model", base)):
         return Finding("base", "good", f"{base}: {decimal(size)} here")
-    remedy = f"hf download {base}; or set model.weights to a folder"
+    remedy = f"{repository.download}; or set model.weights to a folder"
     return Finding("base", "absent" if hub().state == "good" else "bad", f"{base}: not here", remedy)
 
 

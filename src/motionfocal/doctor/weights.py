@@ -1,10 +1,10 @@
 """Which weights and data sets are here already, without fetching anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub import CachedRepoInfo, constants, scan_cache_dir
+from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 from huggingface_hub.utils import get_session
 from rich.filesize import decimal
@@ -17,6 +17,7 @@ from motionfocal.metrics.animatebench import animatebench
 from motionfocal.metrics.backbones.motion import i3d
 from motionfocal.metrics.backbones.weights import BackboneSettings, WeightFile, locate
 from motionfocal.metrics.vbench import vbench_i2v
+from motionfocal.models.repository import names_repository, repository_of
 from motionfocal.training.config import load_config, recipes
 
 _PATIENCE = 3.0
@@ -25,7 +26,7 @@ _PATIENCE = 3.0
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
 
 _Sizes = Mapping[tuple[str, str], int]
-"""Bytes that are here, by the kind of a repository of the hub and its name."""
+"""Bytes that are here, by the kind of a repository of the hub and its name, with or without a revision behind an @."""
 
 
 def weights() -> list[Finding]:
@@ -51,20 +52,30 @@ def in_cache() -> _Sizes:
         found = scan_cache_dir().repos
     except CacheNotFound:
         return {}
-    return {(repo.repo_type, repo.repo_id): _size_of(repo) for repo in found}
+    return {
+        (repo.repo_type, name): _size_of(revisions, only_weights=repo.repo_type == "model")
+        for repo in found
+        for name, revisions in _named(repo)
+    }
 
 
-def _size_of(repository: CachedRepoInfo) -> int:
-    files = {file.blob_path: file for revision in repository.revisions for file in revision.files}
-    only = repository.repo_type == "model"
-    return sum(file.size_on_disk for file in files.values() if not only or file.file_path.suffix in _WEIGHTS)
+def _named(repository: CachedRepoInfo) -> Iterator[tuple[str, Iterable[CachedRevisionInfo]]]:
+    """What a repository is called, and what each of its revisions is: by its commit, and by its branches and tags."""
+    yield repository.repo_id, repository.revisions
+    for revision in repository.revisions:
+        yield from ((f"{repository.repo_id}@{name}", [revision]) for name in (revision.commit_hash, *revision.refs))
+
+
+def _size_of(revisions: Iterable[CachedRevisionInfo], *, only_weights: bool) -> int:
+    files = {file.blob_path: file for revision in revisions for file in revision.files}
+    return sum(file.size_on_disk for file in files.values() if not only_weights or file.file_path.suffix in _WEIGHTS)
 
 
 def _bases(here: _Sizes) -> Iterator[Finding]:
     for name, config in recipes().items():
         base = str(getattr(load_config(config).model, "weights", ""))
-        if "/" in base:
-            yield _of_hub(here, base, "model", f"recipe {name}", f"hf download {base}")
+        if names_repository(base):
+            yield _of_hub(here, base, "model", f"recipe {name}", repository_of(base).download)
 
 
 def _benchmarks(here: _Sizes) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from motionfocal.errors import ConfigError, UnavailableError
 from motionfocal.generation.animator import Animator
 from motionfocal.generation.baselines import BASELINES, Baseline
+from motionfocal.models.repository import names_repository
 from motionfocal.settings import validated
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def open_animator(model: str, options: Options | None = None) -> Animator:
     """The animator of a model: no weights are read yet but for their hash.
 
     ``model`` is a run or its model folder, a folder that 'motionfocal convert' wrote, the folder of a pipeline of
-    diffusers or its name on the hub, or the name of a baseline (a folder of that name is written ``./name``).
+    diffusers or its name or name@revision on the hub, or the name of a baseline (a folder of that name is written
+    ``./name``).
 
     Raises:
         ConfigError: it is none of these, or an option would have no effect on it.
@@ -59,7 +61,7 @@ def open_animator(model: str, options: Options | None = None) -> Animator:
         return _open_baseline(BASELINES[model], options)
     folder = Path(model)
     if not folder.is_dir():
-        if model.count("/") == 1 and not model.startswith((".", "~", "/")):
+        if names_repository(model):
             return _open_pipeline(model, options, None)
         raise ConfigError(
             f"{model}: no such folder, no name of the form owner/repository, and no baseline: these are"

@@ -11,6 +11,7 @@ from typing import Any
 from motionfocal.errors import ConfigError
 from motionfocal.models.build import WEIGHTS, LoadedModel, load_model
 from motionfocal.models.pipeline_folder import INDEX, PipelineFolder
+from motionfocal.models.repository import repository_of
 
 _FIRST = "transformer"
 """The part that ``load_lora_weights`` loads when it is told nothing else."""
@@ -67,7 +68,7 @@ def _export_adapters(loaded: LoadedModel, folder: Path, out: Path) -> list[str]:
     pipeline = getattr(diffusers, str(loaded.model.pipeline_class))
     known = hasattr(pipeline, "save_lora_weights")
     writer = pipeline if known else HunyuanVideoLoraLoaderMixin  # the file is the same for all
-    usage = [_load_line(loaded, _base(loaded))]
+    usage = [_load_line(loaded, _as_arguments(_base(loaded)))]
     parts: dict[str, Any] = loaded.model.parts
     for name, part in parts.items():
         inside = "" if name == _FIRST else name
@@ -93,7 +94,7 @@ def _export_whole(loaded: LoadedModel, folder: Path, out: Path) -> list[str]:
     base.fetch(*others)
     for name in [INDEX, *others]:
         _link(base.folder / name, folder / name)
-    return [_load_line(loaded, str(out))]
+    return [_load_line(loaded, f'"{out}"')]
 
 
 def _link(source: Path, target: Path) -> None:
@@ -109,9 +110,18 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _load_line(loaded: LoadedModel, weights: str) -> str:
+def _load_line(loaded: LoadedModel, source: str) -> str:
     dtype = loaded.card.model.model_dump()["dtype"]
-    return f'pipeline = {loaded.model.pipeline_class}.from_pretrained("{weights}", torch_dtype=torch.{dtype})'
+    return f"pipeline = {loaded.model.pipeline_class}.from_pretrained({source}, torch_dtype=torch.{dtype})"
+
+
+def _as_arguments(weights: str) -> str:
+    """How ``from_pretrained`` is told a base, its revision apart."""
+    if Path(weights).is_dir():
+        return f'"{weights}"'
+    repository = repository_of(weights)
+    pinned = "" if repository.revision is None else f', revision="{repository.revision}"'
+    return f'"{repository.name}"{pinned}'
 
 
 def _base(loaded: LoadedModel) -> str:

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motionfocal.errors import CheckpointError
+from motionfocal.models.repository import Repository
 from motionfocal.reading import read_json
 
 _WEIGHTS = (".safetensors", ".bin")
 
 
-def hashes(repository: str, snapshot: Path, parts: Sequence[str]) -> dict[str, str]:
+def hashes(repository: Repository, snapshot: Path, parts: Sequence[str]) -> dict[str, str]:
     """By name (``vae/config.json``) the hashes of the files of some parts; the same with and without a network.
 
-    ``snapshot`` is the repository's folder in the hub's cache, which is named by a revision.
+    ``snapshot`` is the repository's folder in the hub's cache, which is named by a commit.
 
     Raises:
         CheckpointError: the hub does not answer, and not all of the parts are in its cache.
@@ -20,14 +21,14 @@ def hashes(repository: str, snapshot: Path, parts: Sequence[str]) -> dict[str, s
     from huggingface_hub import HfApi
 
     try:
-        files = HfApi().model_info(repository, revision=snapshot.name, files_metadata=True).siblings or []
+        files = HfApi().model_info(repository.name, revision=snapshot.name, files_metadata=True).siblings or []
     except Exception as error:  # whatever it is, a download would meet it; what is here may be enough
         return _in_cache(repository, snapshot, parts, error)
     named = {file.rfilename: str(file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
     return {name: value for name, value in named.items() if name.count("/") == 1 and name.split("/")[0] in parts}
 
 
-def _in_cache(repository: str, snapshot: Path, parts: Sequence[str], why: Exception) -> dict[str, str]:
+def _in_cache(repository: Repository, snapshot: Path, parts: Sequence[str], why: Exception) -> dict[str, str]:
     """A file of the cache is a link to one that bears its hash as its name."""
     paths = [path for part in parts for path in (snapshot / part).glob("*") if path.is_file()]
     lacking = [part for part in parts if not _is_whole(snapshot / part)]
@@ -35,7 +36,7 @@ def _in_cache(repository: str, snapshot: Path, parts: Sequence[str], why: Except
         what = f"{', '.join(lacking)} is not here" if lacking else "the cache here has no links, which tell the hashes"
         raise CheckpointError(
             f"model.weights: {repository}: the hub does not tell what is in it ({why}), and {what};"
-            f" go online, or first run 'hf download {repository}' where there is a network"
+            f" go online, or first run '{repository.download}' where there is a network"
         )
     return {f"{path.parent.name}/{path.name}": path.readlink().name for path in paths}
 

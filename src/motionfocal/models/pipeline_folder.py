@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.errors import CheckpointError
 from motionfocal.models.hub_hashes import hashes
+from motionfocal.models.repository import Repository, repository_of
 from motionfocal.reading import read_json
 
 INDEX = "model_index.json"
@@ -30,21 +31,26 @@ class PipelineFolder:
     """Loads the parts of a pipeline one by one, each when it is first needed, and refuses weights that do not fit."""
 
     def __init__(self, weights: str) -> None:
-        """``weights`` is a folder, or the name of a repository on the Hugging Face hub.
+        """``weights`` is a folder, or the name of a repository on the Hugging Face hub, which may end in @revision.
 
         Of a repository only the configs are downloaded now, and each part when it is first loaded: many hold other
         versions of the same weights beside the pipeline.
 
         Raises:
-            ConfigError: it is neither.
+            ConfigError: it is neither, or the revision is none.
             CheckpointError: the hub does not give it.
         """
-        self._repository = None if Path(weights).is_dir() else _repository(weights)
-        self.folder = Path(weights) if self._repository is None else _download(self._repository, None, _CONFIGS)
+        self._repository = repository = None if Path(weights).is_dir() else repository_of(weights)
+        self.folder = Path(weights) if repository is None else _download(repository, repository.revision, _CONFIGS)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, or the repository's without owner and revision."""
+        return self.folder.resolve().name if self._repository is None else Path(self._repository.name).name
 
     def fetch(self, *parts: str) -> None:
         """Make sure that the files of parts are here. Raises CheckpointError when the hub does not give them."""
-        if self._repository is not None:  # a snapshot's folder is named by its revision
+        if self._repository is not None:  # a snapshot's folder is named by its commit
             _download(self._repository, self.folder.name, [f"{part}/*" for part in parts])
 
     @cached_property
@@ -112,20 +118,13 @@ class PipelineFolder:
         return (_on_meta if on_meta else _load_module)(loader, self.folder / part, dtype)
 
 
-def _repository(weights: str) -> str:
-    """The name of a repository, as it is."""
-    if weights.count("/") != 1 or weights.startswith((".", "/", "~")):
-        raise ConfigError(f"model.weights: {weights}: no such folder, and no name of the form owner/repository")
-    return weights
-
-
-def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:
+def _download(repository: Repository, revision: str | None, patterns: list[str]) -> Path:
     """The local copy of a repository, where the files of these patterns now are."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(repository.name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"model.weights: {repository}: not a folder, and the hub does not give it: {error}"

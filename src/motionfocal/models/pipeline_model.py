@@ -25,7 +25,7 @@ class PipelineFamily(FamilySettings):
 
     encoder_fields: ClassVar[tuple[str, ...]] = ("dtype",)
 
-    weights: str = Field(description="A folder in diffusers' layout, or its name on the hub.")
+    weights: str = Field(description="A folder in diffusers' layout, or its name or name@revision on the hub.")
     dtype: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Of the network and the frozen parts as loaded."
     )

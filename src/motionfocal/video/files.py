@@ -50,10 +50,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Makes the parent folder. A process that is killed leaves the old file, or none, and never half of
     one; the name it leaves ends in ``.part``, so that no search for clips or images finds it.
     """
-    if path.is_dir():
-        raise MediaError(f"{path}: is a folder; give the path of a file in it")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        if path.is_dir():  # which of a name that is too long is an error of its own
+            raise MediaError(f"{path}: is a folder; give the path of a file in it")
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
     except OSError as error:

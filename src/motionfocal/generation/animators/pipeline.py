@@ -43,7 +43,7 @@ class PipelineAnimator:
         self._options = options or PipelineOptions()
         self._folder = PipelineFolder(weights)
         self._call = plan_call(self._folder, self._options)
-        self.name = name or Path(weights).resolve().name
+        self.name = name or self._folder.name
         preferred = "float32" if best_device().type == "cpu" else self._call.native.dtype
         self._dtype: str = self._options.dtype or preferred
 

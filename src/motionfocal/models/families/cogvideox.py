@@ -36,7 +36,8 @@ class Family(PipelineFamily):
 
     family: Literal["cogvideox"] = "cogvideox"
     weights: str = Field(
-        description="CogVideoX-5b-I2V or CogVideoX1.5-5B-I2V: a folder in diffusers' layout, or its name on the hub."
+        description="CogVideoX-5b-I2V or CogVideoX1.5-5B-I2V: a folder in diffusers' layout, or its name or"
+        " name@revision on the hub."
     )
 
     def _model(self, seed: int) -> "CogVideoX":

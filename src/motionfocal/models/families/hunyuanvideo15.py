@@ -47,7 +47,7 @@ class Family(PipelineFamily):
 
     family: Literal["hunyuanvideo15"] = "hunyuanvideo15"
     weights: str = Field(
-        description="A folder in diffusers' layout, or its name on the hub:"
+        description="A folder in diffusers' layout, or its name or name@revision on the hub:"
         " hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_i2v or 720p_i2v."
     )
     schedule: FlowSettings = Field(

@@ -30,7 +30,9 @@ class Family(PipelineFamily):
     """Not LTXConditionPipeline (0.9.5 and later), which places frames in time otherwise."""
 
     family: Literal["ltx"] = "ltx"
-    weights: str = Field(description="A folder in diffusers' layout, or its name on the hub: Lightricks/LTX-Video.")
+    weights: str = Field(
+        description="A folder in diffusers' layout, or its name or name@revision on the hub: Lightricks/LTX-Video."
+    )
     schedule: FlowSettings = Field(
         default_factory=FlowSettings,
         description="Noise in training. Its shift multiplies the one that grows with the number of tokens.",

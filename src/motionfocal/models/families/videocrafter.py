@@ -34,7 +34,9 @@ class Family(PipelineFamily):
     encoder_fields: ClassVar = ("dtype", "image_condition", "image_encoder")
 
     family: Literal["videocrafter"] = "videocrafter"
-    weights: str = Field(description="A folder that 'motionfocal convert' wrote, or its name on the hub.")
+    weights: str = Field(
+        description="A folder that 'motionfocal convert' wrote, or its name or name@revision on the hub."
+    )
     image_condition: ImageCondition | None = Field(
         None,
         description="How the image enters: beside the noisy latents (xcat, the paper's), as tokens in cross-attention,"

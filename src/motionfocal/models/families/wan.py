@@ -39,8 +39,8 @@ class Family(PipelineFamily):
 
     family: Literal["wan"] = "wan"
     weights: str = Field(
-        description="A folder in diffusers' layout, or its name on the hub: Wan2.2-TI2V-5B, Wan2.1-I2V-14B (480P, 720P)"
-        " or Wan2.2-I2V-A14B."
+        description="A folder in diffusers' layout, or its name or name@revision on the hub: Wan2.2-TI2V-5B,"
+        " Wan2.1-I2V-14B (480P, 720P) or Wan2.2-I2V-A14B."
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Of the network and the text encoder as loaded; the VAE and CLIP are kept in float32."
