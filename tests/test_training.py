@@ -176,6 +176,21 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("size", "absurd"),
+    [('"frames":4', '"frames":40000000000'), ('"text_width":16', f'"text_width":{16 * 2**62}')],
+    ids=["more than there is memory", "more than a number holds"],
+)
+def test_a_card_of_absurd_sizes_is_named(tmp_path, size, absurd):
+    model = build_model(FAMILIES["compact"], SHAPE, seed=0)
+    save_model(tmp_path, ModelCard(name="tiny", model=FAMILIES["compact"], shape=SHAPE), model.network.state_dict())
+    card = (tmp_path / "model.json").read_text().replace(" ", "")
+    assert size in card
+    (tmp_path / "model.json").write_text(card.replace(size, absurd))
+    with pytest.raises(CheckpointError, match=r"model\.json: describes a model that cannot be built here: "):
+        load_model(tmp_path)
+
+
 def test_sizes_that_do_not_fit_a_family_are_refused():
     with pytest.raises(ShapeError, match="multiples of 4"):
         build_model(compact.Family(), SHAPE.model_copy(update={"height": 18}), 0)

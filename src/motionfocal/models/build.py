@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from motionfocal.errors import CheckpointError, ConfigError
+from motionfocal.errors import CheckpointError, ConfigError, MotionFocalError
 from motionfocal.models.lora import LoraSettings, add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
 from motionfocal.models.settings import ModelSettings
@@ -144,16 +144,14 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """Read a model back, in evaluation mode; what was not trained comes from where the training had it.
 
     Raises:
-        CheckpointError: the folder holds no model, or the weights do not fit the card.
+        CheckpointError: the folder holds no model, the weights do not fit the card, or no model can be built by it.
     """
     card = load_card(folder)
     try:
         stored = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: the model cannot be loaded: {error}") from error
-    model = build_model(card.model, card.shape, card.seed)
-    if card.lora is not None:
-        add_lora(model, card.lora, card.seed)
+    model = _described(card, folder / CARD)
     weights = trained_weights(model.network)
     check_weights(stored, weights, folder / WEIGHTS)
     with torch.no_grad():
@@ -162,3 +160,17 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> LoadedModel:
     model.network.eval().to(device)
     model.device = torch.device(device)
     return LoadedModel(card, model)
+
+
+def _described(card: ModelCard, where: Path) -> VideoModel:
+    """The model of a card. Of sizes that no machine has, as damage makes them, PyTorch raises several errors."""
+    try:
+        model = build_model(card.model, card.shape, card.seed)
+        if card.lora is not None:
+            add_lora(model, card.lora, card.seed)
+    except MotionFocalError:
+        raise
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        said = str(error).partition("\n")[0]
+        raise CheckpointError(f"{where}: describes a model that cannot be built here: {said}") from error
+    return model
