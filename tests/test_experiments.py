@@ -137,6 +137,7 @@ def test_worlds_are_changes_of_the_one_that_was_trained_on():
         ({"seeds": [-1]}, "seeds: seed: "),
         ({"worlds": {"own": {"camera": "drone"}}}, "worlds.own: world.camera"),
         ({"recipe": "nowhere"}, "nowhere: no such config file, and no recipe"),
+        ({"recipe": 3000 * "x"}, "xxx: no such config file, and no recipe"),
         ({"recipe": "clips", "set": {"data.videos": "v"}}, "trains on clips, which no oracle can judge"),
     ],
 )

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from motionfocal.data.sources import SpritesData
 from motionfocal.errors import ConfigError
 from motionfocal.generation.sampler import SamplingSettings
-from motionfocal.reading import read_yaml
+from motionfocal.reading import is_there, read_yaml
 from motionfocal.settings import Settings
 from motionfocal.training.config import Change, TrainingConfig, changed_config, explained, recipe
 from motionfocal.worlds import SpritesSettings
@@ -88,7 +88,7 @@ class ExperimentPlan(Settings):
 
     def _run(self, folder: Path, arm: str, seed: int) -> "RunPlan":
         local = folder / self.recipe
-        path = local if local.is_file() else recipe(self.recipe)
+        path = local if is_there(local) else recipe(self.recipe)
         changes = {key: Change(key, value, "set") for key, value in self.set.items()}
         changes |= {key: Change(key, value, f"arm {arm}") for key, value in self.arms[arm].items()}
         of_run = [Change("seed", seed, "seeds"), Change("name", arm, f"arm {arm}")]

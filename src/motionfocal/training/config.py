@@ -19,7 +19,7 @@ from motionfocal.models.family import known_families
 from motionfocal.models.lora import LoraSettings
 from motionfocal.models.settings import ModelSettings
 from motionfocal.motion.heatmap import HeatmapSettings
-from motionfocal.reading import parse_yaml, read_yaml
+from motionfocal.reading import is_there, parse_yaml, read_yaml
 from motionfocal.settings import Settings
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def recipe(name: str) -> Path:
         ConfigError: neither exists.
     """
     path = Path(name)
-    if path.is_file():
+    if is_there(path):
         return path
     shipped = recipes()
     if name in shipped:
