@@ -234,6 +234,16 @@ def test_a_cache_gives_the_same(folder, tmp_path):
         assert one["moving_loss"] == pytest.approx(two["moving_loss"], rel=1e-2)
 
 
+def test_a_damaged_entry_of_a_cache_is_left_out_and_told(folder, tmp_path):
+    config = config_of(folder, f"data.cache={tmp_path / 'cache'}")
+    prepare(cache_spec(config, config.data), partial(frozen_model, config, config.data))
+    first = config.data.clips("held-out")[0].id
+    key = next(row["keys"]["latents"] for row in read_jsonl(tmp_path / "cache" / "clips.jsonl") if row["id"] == first)
+    (tmp_path / "cache" / "latents" / key[:2] / f"{key}.safetensors").write_bytes(b"junk")
+    assert [row["clips"] for row in trained(config, tmp_path / "run")] == [1, 1]
+    assert set(unread_in(tmp_path / "run")) == {first}
+
+
 def test_a_resumed_run_records_each_step_once(folder, tmp_path):
     """It stops after the third step, and goes on from the second: the third row is of steps that are done again."""
     config = config_of(folder, "validation.every=1")
@@ -367,6 +377,16 @@ def test_rows_of_one_clip_ask_about_one_picture(tmp_path):
     assert benchmark.siblings(first) == (first, second)
     assert re.fullmatch(r"a-\d-[0-9a-f]{8}", first.id), "a folder's slash cannot stand in a name"
     assert gallery.row(first.id).content == gallery.row(second.id).content
+
+
+@pytest.mark.parametrize("table", ["prompts.csv", "metadata.csv"])
+def test_somebodys_folder_is_left_as_it_is(folder, tmp_path, table):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / table).write_text("image,prompt\ncat.png,it jumps\n")
+    with pytest.raises(ConfigError, match=f"own: holds a {table} that 'motionfocal benchmark' did not write"):
+        write_benchmark(config_of(folder).data, own)
+    assert [path.name for path in own.iterdir()] == [table]
 
 
 def test_a_benchmark_is_made_once(folder, tmp_path):

@@ -127,7 +127,9 @@ def _trained_on(config: str) -> tuple["FolderData", HeatmapSettings]:
 
     found = load_config(recipe(config))
     if not isinstance(found.data, FolderData):
-        raise ConfigError(f"--config {config}: trains on the sprites world, not on clips; leave --config out")
+        raise ConfigError(
+            f"--config {config}: trains on the sprites world, not on clips; name clips, and leave --config out"
+        )
     return found.data, found.motion
 
 

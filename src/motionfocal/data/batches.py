@@ -93,7 +93,7 @@ class BatchSource(Protocol):
         ...
 
     def alone(self, number: int) -> ClipBatch | EncodedBatch:
-        """A batch of one clip, by its number in the source. Raises MediaError when it cannot be read."""
+        """A batch of one clip, by its number in the source. Raises MediaError or DamagedFileError."""
         ...
 
     def no_text(self, model: VideoModel) -> Tensors:

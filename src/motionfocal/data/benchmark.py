@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 
 from motionfocal.benchmarks import Benchmark, BenchmarkItem, load_folder
+from motionfocal.benchmarks.own_folder import TABLES
 from motionfocal.data.files import VideoFile
 from motionfocal.data.prepare import Progress, silent
 from motionfocal.data.sources import FolderData, Rejected, look_at, read_window, shot_of
@@ -21,6 +22,7 @@ from motionfocal.video.files import replace_text
 
 PICTURES, TABLE, REAL = "pictures", "prompts.csv", "real"
 
+_MARK = "made-of-held-out-clips.txt"
 _LONGEST = 200
 """Bytes of an id that are kept in a file's name."""
 
@@ -52,7 +54,7 @@ def write_benchmark(data: FolderData, folder: Path, progress: Progress = silent)
     the gallery is that window. Called again, it goes on where it was killed.
 
     Raises:
-        ConfigError: no clip is held out.
+        ConfigError: no clip is held out, or the folder holds a table that was not made here.
         ManifestError: not one of them can be used, or an id cannot name a file.
         MediaError: the folder cannot be written to.
     """
@@ -60,6 +62,7 @@ def write_benchmark(data: FolderData, folder: Path, progress: Progress = silent)
         raise ConfigError(
             "data.held_out is 0: there is no clip to ask about; hold out a share, such as 0.1, and train so"
         )
+    _claim(folder)
     taken, rejected = _pictures(data, folder, progress)
     if not taken:
         raise ManifestError(f"none of {len(rejected)} held-out clips can be used; first: {rejected[0].reason}")
@@ -74,6 +77,16 @@ def write_benchmark(data: FolderData, folder: Path, progress: Progress = silent)
 
     animator = _RealClips({one.id: one for one in taken}, asdict(data.sampling))
     return Written(benchmark, rejected, generate(animator, benchmark.items, folder / REAL, progress=advance))
+
+
+def _claim(folder: Path) -> None:
+    """Mark a folder as one of ours, before anything is in it. Raises ConfigError where it is somebody else's."""
+    theirs = [name for name in TABLES if (folder / name).is_file()]
+    if theirs and not (folder / _MARK).is_file():
+        raise ConfigError(
+            f"{folder}: holds a {theirs[0]} that 'motionfocal benchmark' did not write; choose another --out"
+        )
+    replace_text(folder / _MARK, "Made of held-out clips by 'motionfocal benchmark'.\n")
 
 
 def _pictures(data: FolderData, folder: Path, progress: Progress) -> tuple[list[Taken], list[Rejected]]:

@@ -1,4 +1,4 @@
-"""Which clips are held out of the training: the same ones in every run, on every machine, and when others come."""
+"""Which clips are held out of the training: the same ones in every run, by a hash of their ids."""
 
 import hashlib
 import re
@@ -20,8 +20,8 @@ def part_of(captions: Sequence[Caption], share: float, part: Part) -> list[Capti
     """The captions of a part, in their order; at share 0 all are for training.
 
     A clip is held out where the hash of its id, a number in [0, 1), is below ``share``: about that share of them are,
-    and a clip stays on its side when others come or go. Where that would be none, the lowest one is, and where it would
-    be all, the highest one is not. Rows that name one file stay together.
+    and a clip stays on its side when others come or go, but for this: where that would be none, the lowest one is, and
+    where it would be all, the highest one is not. Rows that name one file stay together.
 
     Raises:
         ManifestError: there is one file alone, which cannot be on both sides.
@@ -29,8 +29,9 @@ def part_of(captions: Sequence[Caption], share: float, part: Part) -> list[Capti
     if not share:
         return list(captions) if part == "training" else []
     numbers: dict[_Clip, float] = {}
-    for caption in captions:
-        clip = _clip(caption)
+    resolved = {path: path.resolve() for path in {caption.video.path for caption in captions}}
+    clips = [(resolved[caption.video.path], caption.video.member) for caption in captions]
+    for caption, clip in zip(captions, clips, strict=True):
         numbers[clip] = min(numbers.get(clip, 1.0), _number(caption))
     if len(numbers) < 2:
         raise ManifestError(f"data.held_out is {share:g}, and there is but one clip: set it to 0, or add clips")
@@ -38,11 +39,8 @@ def part_of(captions: Sequence[Caption], share: float, part: Part) -> list[Capti
     held_out = {clip for clip, number in numbers.items() if number < share} | {lowest}
     if len(held_out) == len(numbers):
         held_out.remove(highest)
-    return [caption for caption in captions if (_clip(caption) in held_out) == (part == "held-out")]
-
-
-def _clip(caption: Caption) -> _Clip:
-    return caption.video.path.resolve(), caption.video.member
+    sides = zip(captions, clips, strict=True)
+    return [caption for caption, clip in sides if (clip in held_out) == (part == "held-out")]
 
 
 def _number(caption: Caption) -> float:

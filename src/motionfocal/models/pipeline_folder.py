@@ -121,11 +121,11 @@ class PipelineFolder:
 def _download(repository: Repository, revision: str | None, patterns: list[str]) -> Path:
     """The local copy of a repository, where the files of these patterns now are."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repository.name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"model.weights: {repository}: not a folder, and the hub does not give it: {error}"
         ) from error

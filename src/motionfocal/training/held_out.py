@@ -10,7 +10,7 @@ from torch import Tensor
 from motionfocal.data.batches import BatchSource, ClipBatch, EncodedBatch, batches_of
 from motionfocal.data.cache import CacheSource
 from motionfocal.data.sources import FolderSource
-from motionfocal.errors import ManifestError, MediaError
+from motionfocal.errors import DamagedFileError, ManifestError, MediaError
 from motionfocal.generation.generate import item_seed
 from motionfocal.loss import StrengthSchedule
 from motionfocal.models.protocol import ClipShape
@@ -88,7 +88,7 @@ class HeldOutLoss:
         for name in names[place:] + names[:place]:
             try:
                 return name, batches.alone(self._numbers[name])
-            except MediaError as error:
+            except (MediaError, DamagedFileError) as error:
                 unread[name] = str(error)
         return None
 
