@@ -62,6 +62,9 @@ def test_heatmap_writes_overlays_and_goes_on_past_bad_clips(tmp_path):
         assert read_clip(tmp_path / "heat" / f"{name}.mp4").frames.shape == (6, 96, 128, 3)
         assert read_image(tmp_path / "heat" / f"{name}.png").shape[2] == 3
     assert "moving share" in said
+    said = motionfocal("heatmap", clips / "good.mp4", "--out", clips, fails=True)
+    assert "its overlay would take its place; choose another --out" in " ".join(said.split())
+    assert (clips / "good.mp4").read_bytes() == whole
 
 
 def test_the_moving_share_is_that_of_the_moving_object(tmp_path):

@@ -109,6 +109,8 @@ def run(clips: Sequence[NamedClip], out: Path, look: Look, limit: int | None = N
 
 def _one(named: NamedClip, out: Path, look: Look) -> tuple[list[str], list[str]]:
     """Heat up one clip; the cells of its row, and what there was to warn of."""
+    if (out / f"{named.name}.mp4").resolve() == named.video.path.resolve():
+        raise ManifestError(f"{named.video}: its overlay would take its place; choose another --out")
     clip = look.read(named.video)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
