@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * width)
         self.norm2 = nn.GroupNorm(8, width)
-        self.conv2 = _zero(nn.Conv2d(width, width, 3, padding=1))
+        self.conv2 = zero(nn.Conv2d(width, width, 3, padding=1))
         self.skip = nn.Conv2d(inputs, width, 1) if inputs != width else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(context or width, 2 * width, bias=False)
-        self.out = _zero(nn.Linear(width, width))
+        self.out = zero(nn.Linear(width, width))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Tokens of the shape of ``x``."""
@@ -160,11 +160,11 @@ class CompactUNet(nn.Module):
         self.middle_time = nn.ModuleList(TimeAttention(wide, heads, max_frames) for _ in range(2))
         self.up = nn.Conv2d(wide, width, 1)
         self.leave = ResidualBlock(width, width, embedding)
-        self.shortcut = _zero(nn.Linear(embedding, latents))
+        self.shortcut = zero(nn.Linear(embedding, latents))
         self.norm_out = nn.GroupNorm(8, width)
-        self.conv_out = _zero(nn.Conv2d(width, channels, 3, padding=1))
+        self.conv_out = zero(nn.Conv2d(width, channels, 3, padding=1))
         self.score = (
-            nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), _zero(nn.Linear(embedding, embedding)))
+            nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), zero(nn.Linear(embedding, embedding)))
             if motion_score
             else None
         )
@@ -217,7 +217,7 @@ def _frame_by_frame(clips: Tensor) -> Tensor:
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-def _zero(layer: nn.Module) -> nn.Module:
+def zero(layer: nn.Module) -> nn.Module:
     """Start a residual branch at zero, so that the block begins as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

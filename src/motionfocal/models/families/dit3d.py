@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from motionfocal.models.compact import sinusoid
+from motionfocal.models.compact import sinusoid, zero
 from motionfocal.models.family import FamilySettings
 from motionfocal.models.first_stage import SpaceToDepth
 from motionfocal.models.protocol import NO_PRIORS, ClipShape, VideoModel
@@ -76,9 +76,7 @@ class WanDenoiser(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.time = nn.Sequential(nn.Linear(_TIME, _TIME), nn.SiLU())
-        self.shortcut = nn.Linear(_TIME, 2 * channels)
-        nn.init.zeros_(self.shortcut.weight)
-        nn.init.zeros_(self.shortcut.bias)
+        self.shortcut = zero(nn.Linear(_TIME, 2 * channels))
 
     def forward(
         self,
