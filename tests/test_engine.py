@@ -21,8 +21,11 @@ from motionfocal.errors import ConfigError, MediaError, UnavailableError, Unknow
 from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.generate import generate
 from motionfocal.generation.sampler import SamplingSettings
+from motionfocal.metrics.dynamics import FlowDynamics
 from motionfocal.metrics.engine import measure
+from motionfocal.metrics.metric import Output
 from motionfocal.metrics.references import jobs_of
+from motionfocal.metrics.results import rows_of
 from motionfocal.metrics.sets import metrics_of
 from motionfocal.metrics.store import SampleStore
 from motionfocal.models.build import ModelCard, build_model, save_model, trained_weights
@@ -287,6 +290,45 @@ def test_metrics_are_the_same(engine, bench, galleries, tmp_path):  # noqa: F811
     for name, used in {"here": HERE, "there": engine}.items():
         assert measure(jobs, SampleStore(tmp_path / name), engine=used) == []
     assert files_of(tmp_path / "here") == files_of(tmp_path / "there")
+
+
+class SeenBy:
+    """A metric of where it was measured."""
+
+    version, settings, reads_text = 1, {}, False
+
+    def __init__(self, name: str, *, uses_network: bool) -> None:
+        self.name, self.uses_network = name, uses_network
+        self.outputs = (Output(name, "neither", "GPU or core"),)
+
+    def begin(self, sample):
+        if sample.item.id == "p0_0":
+            raise MediaError(f"{self.name}: not this one")
+        return self
+
+    def see(self, frame):
+        pass
+
+    def values(self):
+        return {self.name: "a GPU" if gpus() == "0" else "a core"}
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_where_there_are_gpus_networks_measure_on_them(engine, ray_cluster, bench, galleries, tmp_path):  # noqa: F811
+    (galleries[0].folder / "p0_1.mp4").write_text("broken")
+    metrics = [SeenBy("eye", uses_network=False), FlowDynamics(), SeenBy("network", uses_network=True)]
+    jobs = jobs_of(galleries, bench, metrics)
+    here, there = SampleStore(tmp_path / "here"), SampleStore(tmp_path / "there")
+    node = ray_cluster.add_node(num_cpus=1, num_gpus=1)
+    try:
+        failed = measure(jobs, there, engine=engine)
+    finally:
+        ray_cluster.remove_node(node)
+    assert failed == measure(jobs, here)
+    assert {failure.metric for failure in failed} == {"", "eye", "network"}
+    rows = [replace(row, value="a GPU") if row.metric == "network" else row for row in rows_of(jobs, here)]
+    assert rows_of(jobs, there) == rows
+    assert {row.value for row in rows if row.metric == "eye"} == {"a core"}
 
 
 def test_no_cluster_is_said():

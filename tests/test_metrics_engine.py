@@ -79,7 +79,7 @@ def galleries(bench, tmp_path):
 class LengthOfText:
     """A metric that reads texts, and counts what it is asked."""
 
-    name, version, settings, reads_text = "length", 1, {}, True
+    name, version, settings, reads_text, uses_network = "length", 1, {}, True, False
     outputs = (Output("length", "higher", "letters"),)
 
     def __init__(self):

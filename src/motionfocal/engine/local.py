@@ -18,7 +18,7 @@ class Local:
 
     def map(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """See ``Engine``; a worker that dies ends it."""
-        if isinstance(work, Stages):
+        if isinstance(work, Stages) and not work.together:
             return map(work.second, self.map(work.first, items))
         workers = min(self.workers, len(items))
         if not workers:

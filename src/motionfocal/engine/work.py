@@ -46,14 +46,17 @@ class Stages(Generic[T, M, R]):
 
     Processes beside this one do the first, and this one the second. On a cluster with GPUs the second is done by a
     worker for each of them; on one without, each worker does both.
+
+    ``together`` does both with less work, for whoever does both; processes beside this one then do, too.
     """
 
     first: Callable[[T], M]
     second: Callable[[M], R]
+    together: Callable[[T], R] | None = None
 
     def __call__(self, item: T) -> R:
-        """Both, one after the other."""
-        return self.second(self.first(item))
+        """Both, one after the other or together."""
+        return self.together(item) if self.together else self.second(self.first(item))
 
 
 class Engine(Protocol):

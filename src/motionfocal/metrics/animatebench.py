@@ -48,6 +48,7 @@ class Alignment:
     scale: Scale = "cosine"
     version: int = 1
     reads_text: bool = True
+    uses_network: bool = True
     name: str = "animatebench"
 
     @property

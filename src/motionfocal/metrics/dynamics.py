@@ -43,6 +43,7 @@ class FlowDynamics:
     """
 
     name, version, reads_text = "flow_dynamics", 2, False
+    uses_network = False
     settings: Mapping[str, object] = {"estimator": FLOW, "side": FLOW_SIDE}
     outputs: Sequence[Output] = (
         Output("dynamic_degree_dis", "neither", "1 where much moves, by VBench's rule with DIS flow; else 0."),

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from motionfocal.engine import HERE, Engine, Lost
+from motionfocal.engine import HERE, Engine, Lost, Stages
 from motionfocal.errors import AnswerError, ManifestError, MediaError, ShapeError
 from motionfocal.metrics.clips import ClipFrames
 from motionfocal.metrics.frame import Frame
@@ -61,13 +61,14 @@ def measure(
 ) -> list[Failure]:
     """Measure what the store lacks, in the order of the jobs; the clips that could not be measured, and why.
 
-    Raises UnavailableError when a metric needs what is not here.
+    One pass over a clip serves all metrics; on a cluster with GPUs there is a second one, where those with a network
+    watch. Raises UnavailableError when a metric needs what is not here.
     """
     failures = _Failures()
     todo = _lacking(jobs, store, failures)
     done = len(jobs) - len(todo)
     progress(done, len(jobs))
-    for (job, keys), watched in zip(todo, engine.map(_tried, [job for job, _ in todo]), strict=True):
+    for (job, keys), watched in zip(todo, engine.map(_WORK, [job for job, _ in todo]), strict=True):
         if isinstance(watched, Watched):
             for metric, found in watched.values.items():
                 store.add(keys[metric], found)
@@ -125,6 +126,27 @@ def _tried(job: Job) -> Watched | str:
         return watch(job)
     except MediaError as error:
         return str(error)
+
+
+def _without_networks(job: Job) -> tuple[Job, Watched | str]:
+    """What can be seen of a clip without a network, and the job that is left."""
+    left = tuple(metric for metric in job.metrics if metric.uses_network)
+    seen = tuple(metric for metric in job.metrics if not metric.uses_network)
+    return replace(job, metrics=left), _tried(replace(job, metrics=seen)) if seen else Watched({}, {})
+
+
+def _with_networks(begun: tuple[Job, Watched | str]) -> Watched | str:
+    """The same of what is left, beside what was seen before."""
+    job, before = begun
+    if isinstance(before, str) or not job.metrics:
+        return before
+    after = _tried(job)
+    if isinstance(after, str):
+        return after
+    return Watched(before.values | after.values, before.failed | after.failed)
+
+
+_WORK = Stages(_without_networks, _with_networks, together=_tried)
 
 
 def watch(job: Job) -> Watched:

@@ -21,6 +21,7 @@ class FirstFrameFidelity:
     """
 
     name, version, reads_text = "first_frame", 2, False
+    uses_network = False
     settings: Mapping[str, object] = {}
     outputs: Sequence[Output] = (
         Output("first_frame_ssim", "higher", "Structural similarity of the first frame and the picture; 1 is equal."),

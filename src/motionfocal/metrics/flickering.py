@@ -17,6 +17,7 @@ class TemporalFlickering:
     """
 
     name, version, reads_text = "temporal_flickering", 1, False
+    uses_network = False
     settings: Mapping[str, object] = {}
     outputs: Sequence[Output] = (
         Output("temporal_flickering", "neither", "1 less the mean change of a pixel; VBench's. A still video has 1."),

@@ -86,6 +86,11 @@ class Metric(Protocol):
         """Whether values depend on the sample's text; the row of shuffled texts is of such metrics only."""
         ...
 
+    @property
+    def uses_network(self) -> bool:
+        """Whether a network of this process looks at the clip: a cluster measures it where it has GPUs."""
+        ...
+
     def begin(self, sample: Sample) -> Observer:
         """Begin with a clip. What costs (networks) is loaded here, at the first clip.
 

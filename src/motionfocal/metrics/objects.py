@@ -35,6 +35,7 @@ class ObjectMotion:
     """
 
     name, version, reads_text = "object_motion", 2, False
+    uses_network = False
     settings: Mapping[str, object] = {"estimator": FLOW, "side": FLOW_SIDE}
     outputs: Sequence[Output] = (
         Output("camera_class", "neither", "static, pan left or right, tilt up or down, zoom in or out, roll."),

@@ -17,7 +17,7 @@ from motionfocal.worlds.oracle import SpritesOracle
 class OracleScorer:
     """Scores a clip of a world's item by the agreement of all tracks with what a text asks for, in [0, 1]."""
 
-    name, version = "oracle", 1
+    name, version, uses_network = "oracle", 1, False
 
     def __init__(self, benchmark: SpritesBenchmark) -> None:
         world = SpritesWorld(benchmark.world)

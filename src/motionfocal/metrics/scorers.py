@@ -49,6 +49,11 @@ class TextScorer(Protocol):
         """All else that decides a score, JSON."""
         ...
 
+    @property
+    def uses_network(self) -> bool:
+        """See ``Metric``."""
+        ...
+
     def begin(self, sample: Sample) -> Scores:
         """Begin with a clip; a scorer may read its picture, and its name for messages. Raises UnavailableError."""
         ...
@@ -81,6 +86,7 @@ class ClipScorer:
     recipe: Recipe = CLIP_PICTURE
     frames: int = 8
     version: int = 1
+    uses_network: bool = True
 
     def __post_init__(self) -> None:
         if self.frames < 2:

@@ -27,6 +27,7 @@ class SiblingAccuracy:
     def __init__(self, scorer: TextScorer) -> None:
         self._scorer = scorer
         self.name = f"siblings_{scorer.name}"
+        self.uses_network = scorer.uses_network
 
     @property
     def settings(self) -> Mapping[str, object]:

@@ -65,6 +65,7 @@ class FrameMetric:
     formula: Formula
     version: int = 1
     reads_text: bool = False
+    uses_network: bool = True
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -108,6 +109,7 @@ class PictureMetric:
     picture: Recipe
     version: int = 1
     reads_text: bool = False
+    uses_network: bool = True
 
     @property
     def settings(self) -> Mapping[str, object]:

@@ -45,6 +45,7 @@ class MotionSmoothness:
     backbone: Backbone
     version: int = 1
     reads_text: bool = False
+    uses_network: bool = True
     name: str = SMOOTHNESS
 
     @property
@@ -101,6 +102,7 @@ class DynamicDegree:
     backbone: Backbone
     version: int = 1
     reads_text: bool = False
+    uses_network: bool = True
     name: str = DYNAMIC
 
     @property
@@ -157,6 +159,7 @@ class CameraMotion:
     backbone: Backbone
     version: int = 1
     reads_text: bool = True
+    uses_network: bool = True
     name: str = CAMERA
 
     @property

@@ -56,6 +56,7 @@ class VlmScorer:
 
     name = "vlm"
     version = VERSION
+    uses_network = False  # the server does
 
     def __init__(self, settings: VlmSettings) -> None:
         self.vlm = settings
