@@ -231,8 +231,12 @@ def test_a_contrast_pairs_clips_and_gives_reasons_as_a_study_does():
 
 
 def judgement(item: str, ours: Measurement, theirs: Measurement) -> Judgement:
-    preference = "tie" if ours.score == theirs.score else "left" if ours.score > theirs.score else "right"
-    reasons = {"left": reasons_for(ours, theirs), "right": reasons_for(theirs, ours), "tie": ()}[preference]
+    for_ours, for_theirs = reasons_for(ours, theirs), reasons_for(theirs, ours)
+    preference, reasons = "tie", ()
+    if ours.score > theirs.score and for_ours:
+        preference, reasons = "left", for_ours
+    if ours.score < theirs.score and for_theirs:
+        preference, reasons = "right", for_theirs
     return Judgement(item, item, item, "motif", "none", "oracle", preference, reasons, kind="oracle")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from motionfocal.errors import ShapeError
 from motionfocal.video import read_clip, resize_and_crop, write_clip
 from motionfocal.worlds import Action, SpritesSettings, SpritesWorld, WorldItem
-from motionfocal.worlds.oracle import DAMAGE_LIMIT, Measurement, SpritesOracle, reasons_for
+from motionfocal.worlds.oracle import DAMAGE_LIMIT, Measurement, SpritesOracle, reasons_for, wins
 from motionfocal.worlds.sprites import MOTIONS, TEXTS
 
 Frames = NDArray[np.uint8]
@@ -149,6 +149,7 @@ def test_failures_are_caught_and_named(failure: Callable[[WorldItem], Frames], v
         given_reasons = set(reasons_for(true, seen))
         assert given_reasons >= reasons, item.id
         assert reasons_for(seen, true) == ()
+        assert (wins(true, seen), wins(seen, true), wins(seen, seen)) == (1, 0, 0.5), item.id
         if failure in PURE:
             assert seen.undamaged, item.id
             assert given_reasons == reasons, item.id
@@ -303,6 +304,14 @@ def test_stripes_are_judged_like_any_ground(camera: str) -> None:
         assert oracle.measure(world.render(item.scene, item.action), item).followed, item.id
         frozen = world.first_frame(item.scene)[None].repeat(8, 0)
         assert not oracle.measure(frozen, item).followed, item.id
+
+
+def test_what_nobody_can_see_decides_nothing() -> None:
+    true = true_measurements()[0]
+    assert wins(true, replace(true, agreement=true.agreement - 0.09)) == 0.5
+    assert wins(true, replace(true, agreement=true.agreement - 0.11)) == 1
+    assert wins(replace(true, ground_error=true.ground_error + 1.9), true) == 0.5
+    assert wins(replace(true, ground_error=true.ground_error + 2.1), true) == 0
 
 
 def test_nothing_moves() -> None:

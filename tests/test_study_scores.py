@@ -10,7 +10,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.stats import binomtest, t
 from statsmodels.stats.proportion import proportion_confint
 
 from motionfocal.errors import ConfigError, ShapeError, UnknownNameError
@@ -36,7 +36,7 @@ from motionfocal.study.analysis.simulation import (
     ReasonHabit,
     simulated_votes,
 )
-from motionfocal.study.analysis.twoway import two_way_mean
+from motionfocal.study.analysis.twoway import two_way_mean, two_way_test
 
 
 def vote(
@@ -336,8 +336,22 @@ def test_a_single_rater_leaves_the_items() -> None:
 
 def test_votes_that_never_differ_leave_room_by_the_fewer_clusters() -> None:
     judgements = [vote(item, rater, "ours") for item in range(40) for rater in range(10)]
-    low, high = proportion_confint(10, 10, method="wilson")
+    low, high = proportion_confint(10, 10, method="beta")  # Clopper and Pearson's
     assert values(vote_score(judgements, "ours")) == pytest.approx((1.0, low, high), abs=1e-9)
+    none = two_way_mean(np.zeros(400), np.arange(400) % 40, np.arange(400) // 40)
+    assert values(none) == pytest.approx((0.0, 1 - high, 1 - low), abs=1e-9)
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+@pytest.mark.parametrize("raters", [3, 5, 6, 12])
+def test_votes_that_never_differ_are_tested_as_so_few(outcome: int, raters: int) -> None:
+    """Five that agree cannot be significant at 0.05, and six can: interval and test say the same."""
+    clusters = np.arange(40 * raters) % 40, np.arange(40 * raters) // 40
+    outcomes = np.full(40 * raters, outcome)
+    p_value = two_way_test(outcomes, *clusters)
+    assert p_value == pytest.approx(binomtest(outcome * raters, raters).pvalue)
+    interval = two_way_mean(outcomes, *clusters)
+    assert (p_value < 0.05) == (not interval.low <= 0.5 <= interval.high) == (raters > 5)
 
 
 def test_two_way_mean_refuses_what_does_not_fit() -> None:

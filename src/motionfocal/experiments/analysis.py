@@ -20,7 +20,7 @@ from motionfocal.experiments.result import Asked, RunResult, load_result
 from motionfocal.intervals import Interval, holm
 from motionfocal.study.analysis.twoway import two_way_mean, two_way_t_mean, two_way_t_test, two_way_test
 from motionfocal.study.protocol import REASONS
-from motionfocal.worlds.oracle import Measurement, Reason, reasons_for
+from motionfocal.worlds.oracle import Measurement, Reason, reasons_for, wins
 
 SHARES = ("followed", "right_camera", "agreement")
 ERRORS = ("ground_error", "first_frame_error", "others_deviation")
@@ -62,7 +62,7 @@ class Tested:
 class ContrastRow:
     """Two arms in a world, clip by clip, over the seeds that both have.
 
-    ``score`` is the share of pairs in which ours is better, a tie counting one half, tested against one half;
+    ``score`` is the share of pairs in which ours is preferred, a tie counting one half, tested against one half;
     ``difference`` is the followed share of ours less that of theirs, tested against 0. Both are None without a common
     seed. ``reasons`` are shares of all pairs, for ours and for theirs. ``extra_seconds`` is the training time of ours
     less that of theirs, None unless all runs name one machine; ``seconds_per_point`` the same for each point of per
@@ -275,23 +275,24 @@ def _contrast_row(contrast: Contrast, ours: _Seen, theirs: _Seen, results: Resul
     where = f"contrast {contrast.ours} / {contrast.theirs}, world {ours.world}"
     _refuse_other_items(ours.items, theirs.items, where)
     clusters = ours.clusters(seeds)
-    wins = (1 + np.sign(ours.values("score", seeds) - theirs.values("score", seeds))) / 2
+    pairs = [pair for seed in seeds for pair in zip(ours.measured[seed], theirs.measured[seed], strict=True)]
+    won = np.array([wins(*pair) for pair in pairs])
     gains = ours.values("followed", seeds) - theirs.values("followed", seeds)
-    score, difference = two_way_mean(wins, *clusters), two_way_t_mean(gains, *clusters)
+    score, difference = two_way_mean(won, *clusters), two_way_t_mean(gains, *clusters)
     score_p = difference_p = math.nan
     if len(seeds) > 1:
-        score_p, difference_p = two_way_test(wins, *clusters), two_way_t_test(gains, *clusters)
+        score_p, difference_p = two_way_test(won, *clusters), two_way_t_test(gains, *clusters)
     extra = _extra_seconds([(results[ours.arm, seed], results[theirs.arm, seed]) for seed in seeds])
     return ContrastRow(
         ours=contrast.ours,
         theirs=contrast.theirs,
         world=ours.world,
         seeds=seeds,
-        pairs=len(wins),
-        ties=int((wins == 0.5).sum()),
+        pairs=len(pairs),
+        ties=int((won == 0.5).sum()),
         score=Tested(score, score_p, score_p),
         difference=Tested(difference, difference_p, difference_p),
-        reasons=_reason_shares(ours, theirs, seeds, wins),
+        reasons=_reason_shares(pairs, won),
         paper=contrast.paper,
         extra_seconds=extra,
         seconds_per_point=_a_point(extra, difference.estimate),
@@ -309,11 +310,10 @@ def _extra_seconds(pairs: Sequence[tuple[RunResult, RunResult]]) -> float | None
     return None if None in machines or len(machines) > 1 else fmean(a.seconds - b.seconds for a, b in pairs)
 
 
-def _reason_shares(ours: _Seen, theirs: _Seen, seeds: Sequence[int], wins: Array) -> dict[Reason, tuple[float, float]]:
+def _reason_shares(pairs: Sequence[tuple[Measurement, Measurement]], won: Array) -> dict[Reason, tuple[float, float]]:
     """For each reason the shares of all pairs in which ours won for it, and theirs; as ``study.statistics`` has it."""
-    pairs = [pair for seed in seeds for pair in zip(ours.measured[seed], theirs.measured[seed], strict=True)]
-    for_ours = [reason for (a, b), win in zip(pairs, wins, strict=True) if win == 1 for reason in reasons_for(a, b)]
-    for_theirs = [reason for (a, b), win in zip(pairs, wins, strict=True) if win == 0 for reason in reasons_for(b, a)]
+    for_ours = [reason for (a, b), win in zip(pairs, won, strict=True) if win == 1 for reason in reasons_for(a, b)]
+    for_theirs = [reason for (a, b), win in zip(pairs, won, strict=True) if win == 0 for reason in reasons_for(b, a)]
     return {reason: (for_ours.count(reason) / len(pairs), for_theirs.count(reason) / len(pairs)) for reason in REASONS}
 
 

@@ -199,8 +199,9 @@ def methods(plan: ExperimentPlan) -> Iterator[str]:
     )
     if plan.contrasts:
         yield (
-            "The TI2V score is the share of pairs, of the same seed and text, in which the oracle's score of ours is"
-            " higher, a tie counting one half; it is tested against one half. The difference of followed shares is"
+            "The TI2V score is the share of pairs, of the same seed and text, in which the oracle prefers ours for one"
+            " of the four reasons; a pair in which it sees no difference is a tie and counts one half. It is tested"
+            " against one half. The difference of followed shares is"
             " paired in the same way and tested against 0. Contrasts use the seeds that both arms have. The paper's"
             " figures are people's, of other models on other clips."
         )

@@ -177,6 +177,17 @@ class SpritesOracle:
         return (own := error(asked.pan)), all(own <= error(pan) for pan in others)
 
 
+def wins(ours: Measurement, theirs: Measurement) -> float:
+    """1 where the oracle prefers our clip of a pair, 0 where it prefers theirs, one half where it sees no difference.
+
+    It prefers the clip of the higher score, where a reason speaks for that one: who cannot say why has to guess.
+    """
+    better, worse = (ours, theirs) if ours.score > theirs.score else (theirs, ours)
+    if ours.score == theirs.score or not reasons_for(better, worse):
+        return 0.5
+    return float(better is ours)
+
+
 def reasons_for(preferred: Measurement, other: Measurement) -> tuple[Reason, ...]:
     """The paper's four reasons, each given when the preferred clip is better at it by a visible margin."""
     found: list[Reason] = []

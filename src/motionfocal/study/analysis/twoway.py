@@ -33,14 +33,18 @@ def two_way_mean(values: ArrayLike, items: ArrayLike, raters: ArrayLike) -> Inte
 
     Resampling items and raters together (the pigeonhole bootstrap, Owen 2007) counts what is a vote's own three times
     and is too wide; benchmarks/study_coverage.py measures both. A way with a single cluster is left out: the interval
-    is then about that one rater, or item. Where all values are equal nothing is known of the clusters, and each
-    cluster of the way that has fewer counts as one vote.
+    is then about that one rater, or item. Where all values are equal nothing is known of the clusters: each cluster of
+    the way that has fewer counts as one vote, and where all of them are 0, or 1, the interval is Clopper and Pearson's
+    (1934), which is exact.
 
     Raises:
         ShapeError: lengths differ.
         ConfigError: no values.
     """
     values, codes = _checked(values, items, raters)
+    if (same := _unanimous(values)) is not None:
+        farthest = ((1 - LEVEL) / 2) ** (1 / _fewest(codes))
+        return Interval(same, farthest, 1.0) if same else Interval(same, 0.0, 1 - farthest)
     votes, freedom = _worth(values, codes)
     return _wilson(float(values.mean()), votes, _quantile(freedom))
 
@@ -56,9 +60,11 @@ def one_way_mean(values: ArrayLike, clusters: ArrayLike) -> Interval:
 def two_way_test(values: ArrayLike, items: ArrayLike, raters: ArrayLike, expected: float = 0.5) -> float:
     """Two-sided p that the mean is ``expected``, in (0, 1): below 0.05 where ``two_way_mean`` leaves it out.
 
-    Raises as ``two_way_mean`` does.
+    Where all values are 0, or 1, it is twice the binomial chance of that. Raises as ``two_way_mean`` does.
     """
     values, codes = _checked(values, items, raters)
+    if (same := _unanimous(values)) is not None:
+        return float(min(1.0, 2 * (expected if same else 1 - expected) ** _fewest(codes)))
     votes, freedom = _worth(values, codes)
     deviation = abs(float(values.mean()) - expected) / math.sqrt(expected * (1 - expected) / votes)
     return _p_value(float(deviation), freedom)
@@ -90,6 +96,12 @@ def two_way_t_test(values: ArrayLike, items: ArrayLike, raters: ArrayLike) -> fl
         return 1.0 if mean == 0 else float(2.0 ** (1 - _fewest(codes)))
     variance, freedom = _spread(values, codes)
     return _p_value(abs(mean) / math.sqrt(variance), freedom)
+
+
+def _unanimous(values: Array) -> float | None:
+    """0 or 1 where all values are that, else None."""
+    first = float(values[0])
+    return first if first in (0, 1) and np.ptp(values) == 0 else None
 
 
 def _worth(values: Array, codes: list[Codes]) -> tuple[float, float]:

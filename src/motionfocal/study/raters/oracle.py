@@ -10,13 +10,13 @@ from motionfocal.study.questions import PRESETS, Question
 from motionfocal.video import read_clip
 from motionfocal.worlds import SpritesWorld, WorldItem
 from motionfocal.worlds.benchmark import SpritesBenchmark
-from motionfocal.worlds.oracle import Measurement, SpritesOracle, reasons_for
+from motionfocal.worlds.oracle import Measurement, SpritesOracle, reasons_for, wins
 
 (_PAPERS,) = PRESETS["motif"]
 
 
 class OracleRater:
-    """Prefers the clip with the higher score, and says why by those of the paper's four reasons that are offered."""
+    """Prefers a clip, and says why by those of the paper's four reasons that are offered; see ``wins``."""
 
     name = "oracle"
 
@@ -33,13 +33,13 @@ class OracleRater:
         self._measured: dict[Path, Measurement] = {}
 
     def judge(self, comparison: Comparison) -> Judgement:
-        """Measure both clips, prefer the better; a tie only for equal scores. Raises as ``measure`` does."""
+        """Measure both clips and prefer the better one; a tie where no reason speaks for it. Raises as ``measure``."""
         left = self.measure(comparison.left, comparison.item)
         right = self.measure(comparison.right, comparison.item)
-        if left.score == right.score:
+        if (won := wins(left, right)) == 0.5:
             return comparison.judged(self.name, "tie", question=self.question)
-        side: Preference = "left" if left.score > right.score else "right"
-        why = reasons_for(left, right) if side == "left" else reasons_for(right, left)
+        side: Preference = "left" if won else "right"
+        why = reasons_for(left, right) if won else reasons_for(right, left)
         reasons = tuple(reason for reason in why if reason in self._offered)
         return comparison.judged(self.name, side, reasons, question=self.question)
 
