@@ -86,11 +86,13 @@ def report_of(contest: Contest, ours: Entrant, theirs: Entrant, folder: Path) ->
 def _summary(contest: Contest, configs: dict[str, TrainingConfig]) -> tuple[str, ...]:
     row, gain = contest.table, contest.difference
     ours, theirs = contest.followed[row.model], contest.followed[row.baseline]
+    alike = f"; {row.tied_items} look alike and count one half" if row.tied_items else ""
     sentences = [
         f"{row.model} follows {_percent(ours)} of the texts and {row.baseline} {_percent(theirs)}:"
         f" a difference of {100 * gain.estimate:+.1f} points (95 % interval {100 * gain.low:+.1f} to"
         f" {100 * gain.high:+.1f}), on {row.items} held-out pairs of image and text.",
-        f"Shown both clips of a pair, the oracle prefers {row.model} in {_percent(row.item_score)} of the pairs.",
+        f"Shown both clips of a pair, the oracle prefers {row.model} in {_percent(row.item_score)} of the pairs"
+        f"{alike}.",
     ]
     return (*sentences, *_training_sentences((row.model, row.baseline), configs))
 
