@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from motionfocal.cli.app import app
 from motionfocal.data.prepare import prepare
-from motionfocal.engine import HERE, Local, Lost, RayCluster, Stages, engine_of
+from motionfocal.engine import HERE, Local, Lost, RayCluster, Stages, as_it_is, engine_of, ray_cluster
 from motionfocal.errors import ConfigError, MediaError, UnavailableError, UnknownNameError
 from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.generate import generate
@@ -248,8 +249,8 @@ def test_an_item_that_kills_its_worker_fails_alone(engine, model, bench, tmp_pat
     assert [row.id for row in found.gallery.rows()] == ["p0_0", "p0_2"]
 
 
-def gpus() -> str:
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+def gpus(_: object = None) -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 
 
 def on_the_first(number: int) -> tuple[int, str, int]:
@@ -278,10 +279,67 @@ def test_where_there_are_gpus_the_second_stage_has_them(engine, ray_cluster):
     try:
         found = list(engine.map(Stages(on_the_first, on_the_second), range(6)))
         assert found == [(number, "", "0", False) for number in range(6)]
+        assert list(engine.map(gpus, range(4))) == [""] * 4, "work without stages is a core's"
         with pytest.raises(MediaError, match="the seventh is bad"):
             list(engine.map(Stages(on_the_first, on_the_second), range(9)))
     finally:
         ray_cluster.remove_node(node)
+
+
+class Promise(SimpleNamespace):
+    """What a worker will have done."""
+
+    __hash__ = object.__hash__
+
+
+class FastCores:
+    """Stands in for the module ``ray``, on a cluster whose cores need no time. Counts what lies between the stages."""
+
+    exceptions = SimpleNamespace(RayTaskError=RuntimeError, RayError=OSError)
+
+    def __init__(self, cores, gpus):
+        self.there, self.workers, self.between, self.most_between = {"CPU": cores, "GPU": gpus}, [], 0, 0
+
+    def cluster_resources(self):
+        return self.there
+
+    def remote(self, *, num_gpus, **_):
+        return lambda _: SimpleNamespace(remote=lambda work: self._worker(work, num_gpus))
+
+    def _worker(self, work, num_gpus):
+        self.workers.append(num_gpus)
+
+        def call(item):
+            self.between -= isinstance(item, Promise)
+            return Promise(stage=num_gpus, value=work(item.value if isinstance(item, Promise) else item))
+
+        return SimpleNamespace(work=SimpleNamespace(remote=call))
+
+    def wait(self, promises, *, fetch_local):
+        assert not fetch_local, "a result of the first stage would come to the head"
+        ready = min(promises, key=lambda promise: promise.stage)
+        self.between += not ready.stage
+        self.most_between = max(self.most_between, self.between)
+        return [ready], []
+
+    def get(self, promise):
+        return promise.value
+
+
+def test_cores_read_ahead_no_more_than_gpus_need():
+    ray = FastCores(4, 2)
+    pools = ray_cluster._pools(ray, Stages(str, int), 500)
+    assert list(ray_cluster._in_order(ray, pools, range(500))) == list(range(500))
+    assert ray.workers.count(0) == 4
+    assert ray.workers.count(1) == 2
+    assert 2 <= ray.most_between <= 4 + 2 * ray_cluster._WAITING
+
+
+def test_a_first_stage_that_does_nothing_has_no_workers():
+    ray = FastCores(4, 2)
+    pools = ray_cluster._pools(ray, Stages(as_it_is, str), 3)
+    assert list(ray_cluster._in_order(ray, pools, range(3))) == ["0", "1", "2"]
+    assert ray.workers == [1, 1]
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)

@@ -115,6 +115,7 @@ def test_raft_pads_to_eights_and_hands_torchvision_what_it_expects(size: str):
     raft = Raft(size, device="cpu", load=random_raft)
     frames = textured_clip((130, 141), length=2).frames
     mine = estimate_flow(frames, raft)
+    assert raft.network.corr_block.corr_pyramid == [], "nothing of it stays on the GPU"
     padded = np.pad(frames, ((0, 0), (0, 6), (0, 3), (0, 0)), mode="edge")
     images = torch.from_numpy(padded).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
@@ -130,6 +131,7 @@ class Recorder(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.shapes: list[tuple[int, ...]] = []
+        self.corr_block = torch.nn.Module()
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
         self.shapes.append(tuple(first.shape))
@@ -148,6 +150,16 @@ def test_raft_takes_pairs_in_batches_and_enlarges_small_frames():
     assert network.shapes == [(2, 3, 136, 200), (2, 3, 136, 200), (1, 3, 136, 200)]
     assert small.shape == (5, 33, 50, 2)
     assert (small == (2.0, 0.0)).all()  # enlarged four times, the flow is a quarter
+
+
+def test_raft_reduces_large_frames():
+    network = Recorder()
+    raft = Raft(device="cpu", load=lambda _: network)
+    upright = estimate_flow(np.full((3, 1280, 704, 3), 200, np.uint8), raft)
+    assert network.shapes == [(2, 3, 880, 480)]  # 873 rows, padded
+    assert upright.shape == (2, 1280, 704, 2)
+    np.testing.assert_allclose(upright[..., 0], 8 * 704 / 480, rtol=1e-6)
+    assert not upright[..., 1].any()
 
 
 def test_raft_by_name_loads_published_weights_once(monkeypatch: pytest.MonkeyPatch, estimators: dict):

@@ -240,6 +240,13 @@ def test_a_reach_of_the_clip_lights_in_all_frames_what_moves_in_any(source):
     assert moving_share(by_clip) > 1.5 * moving_share(by_frame)
 
 
+def test_heatmaps_of_networks_alone_are_made_anew():
+    """Since their frames are reduced, as those of the other estimators were before."""
+    assert HeatmapSettings(estimator="raft_small").version == 3
+    others = [HeatmapSettings(), HeatmapSettings(estimator="dis"), HeatmapSettings(source="difference")]
+    assert [settings.version for settings in others] == [2, 2, 2]
+
+
 def test_errors_name_what_is_wrong():
     flow = np.zeros((2, 4, 4, 2), np.float32)
     with pytest.raises(ShapeError, match=r"\[2, 4, 4\]"):

@@ -1,5 +1,6 @@
 """Preparing: nothing is done twice, nothing is lost by a kill, a bad clip stops nobody, a plan comes true."""
 
+import copy
 import os
 import re
 import shutil
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import torch
 from safetensors.torch import load
 
 from motionfocal.cli import prepare as command
@@ -21,6 +24,7 @@ from motionfocal.data.prepare import prepare
 from motionfocal.engine import Local
 from motionfocal.errors import CheckpointError, ConfigError, ManifestError, ShapeError
 from motionfocal.jsonl import read_jsonl
+from motionfocal.motion import register_estimator
 from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.motion.latent import LatentSpec
 from motionfocal.shard import Shard
@@ -171,7 +175,7 @@ def test_bad_clips_are_reported_and_the_others_go_on(folder):
     assert (len(source), len(source.rejected)) == (3, 4)
     write_clip(folder / "broken.mp4", moving(9), 8)
     report = prepare(cache_spec(folder, frames=6), CountingEncoder())
-    assert report.made == {"latents": 1, "texts": 1, "heatmaps": 1}
+    assert report.made == {"latents": 1, "texts": 0, "heatmaps": 1}
     assert len(CacheSource(cache_spec(folder, frames=6), 0)) == 4
 
 
@@ -187,8 +191,75 @@ def test_a_clip_that_failed_for_a_while_is_made_by_the_next_run(folder, monkeypa
     assert len(prepare(cache_spec(folder), CountingEncoder()).rejected) == 1
     assert len(CacheSource(cache_spec(folder), 0)) == 2
     monkeypatch.undo()
-    assert prepare(cache_spec(folder), CountingEncoder()).made == {"latents": 1, "texts": 1, "heatmaps": 1}
+    assert prepare(cache_spec(folder), CountingEncoder()).made == {"latents": 1, "texts": 0, "heatmaps": 1}
     assert len(CacheSource(cache_spec(folder), 0)) == 3
+
+
+class Elsewhere:
+    """An engine whose workers are other processes, with copies of the work."""
+
+    def map(self, work, items):
+        return map(copy.deepcopy(work), items)
+
+
+def test_the_texts_of_a_clip_that_cannot_be_read_are_encoded_where_all_others_are(folder):
+    damaged(folder / "0.mp4")
+    table = (folder / "metadata.csv").read_text()
+    (folder / "metadata.csv").write_text(table.replace("number 1", "number 0"))  # the text of a clip that can be read
+    model = CountingEncoder()
+    report = prepare(cache_spec(folder, frames=6), model, engine=Elsewhere())
+    assert report.made == {"latents": 2, "texts": 3, "heatmaps": 2}
+    assert len(report.rejected) == 1
+    assert not model.loads
+
+
+class Narrow(CountingEncoder):
+    """A model on a GPU that has no room for the second clip, or for the second text."""
+
+    def __init__(self, what: str, error: Exception):
+        super().__init__()
+        self.what, self.error = what, error
+
+    def encode(self, frames):
+        latents = super().encode(frames)
+        self._require_room("encode")
+        return latents
+
+    def encode_text(self, texts):
+        tensors = super().encode_text(texts)
+        self._require_room("encode_text")
+        return tensors
+
+    def _require_room(self, what: str) -> None:
+        if what == self.what and self.calls[what] == 2:
+            raise self.error
+
+
+@pytest.fixture
+def emptied(monkeypatch):
+    """The errors that were in hand whenever the GPU's memory was given back."""
+    found = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append(sys.exc_info()[1]))
+    return found
+
+
+def test_a_clip_too_large_for_the_gpu_fails_alone_and_is_tried_again(folder, emptied):
+    report = prepare(cache_spec(folder), Narrow("encode", torch.OutOfMemoryError("CUDA out of memory")))
+    (failed,) = report.rejected
+    assert failed.path.name == "1.mp4"
+    assert "1.mp4: 4x16x16 is more than the GPU has memory for; set data.frames" in failed.reason
+    assert report.made == {"latents": 2, "texts": 4, "heatmaps": 2}
+    assert emptied == [None], "after the error, which holds what fills the memory"
+    assert prepare(cache_spec(folder), CountingEncoder()).made == {"latents": 1, "texts": 0, "heatmaps": 1}
+    assert len(CacheSource(cache_spec(folder), 0)) == 3
+
+
+def test_other_errors_of_a_gpu_end_the_run(folder, emptied):
+    broken = RuntimeError("CUDA error: an illegal memory access was encountered")
+    for what, error in (("encode", broken), ("encode_text", torch.OutOfMemoryError("CUDA out of memory"))):
+        with pytest.raises(type(error), match="CUDA"):
+            prepare(cache_spec(folder, cache=folder.parent / what), Narrow(what, error))
+    assert not emptied
 
 
 def test_numbers_that_do_not_fit_the_cache_are_refused(folder):
@@ -269,9 +340,32 @@ def test_workers_make_the_same_files(folder, tmp_path):
     assert files_of(tmp_path / "0") == files_of(tmp_path / "2")
 
 
-def test_camera_fallbacks_are_noted(tmp_path):
-    import numpy as np
+class Still:
+    """Stands in for RAFT: nothing moves. Keeps the processes in which it was asked."""
 
+    asked: list[int] = []  # noqa: RUF012
+
+    def __call__(self, frames_from, frames_to):
+        self.asked.append(os.getpid())
+        return np.zeros((*frames_from.shape[:3], 2), np.float32)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_network_measures_motion_where_the_model_encodes(folder, workers, estimators, monkeypatch):
+    """On a GPU, which no process can use that was forked from one that uses it, and no core of a cluster has."""
+    monkeypatch.setattr(Still, "asked", [])
+    register_estimator("raft_small", Still)
+    made = cache_spec(folder, motion=HeatmapSettings(estimator="raft_small"))
+    assert prepare(made, CountingEncoder(), engine=Local(workers)).made == ALL
+    assert Still.asked == [os.getpid()] * 6, "forth and back"
+    shutil.rmtree(folder.parent / "cache" / "heatmaps")
+    model = CountingEncoder()
+    assert prepare(made, model, engine=Local(workers)).made == NOTHING | {"heatmaps": 3}
+    assert not model.loads
+    assert len(CacheSource(made, 0)) == 3
+
+
+def test_camera_fallbacks_are_noted(tmp_path):
     plain = np.full((4, 32, 32, 3), 128, np.uint8)
     for t in range(4):
         plain[t, 8:24, 4 + 4 * t : 16 + 4 * t] = 255 - t
@@ -357,7 +451,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(tmp_path):
     )  # fmt: skip
     assert out.returncode == 0, out.stderr[-2000:]
     writes, kills = map(int, out.stdout.split())
-    assert writes == 4 + 1 + 1 + 2 * 4  # files, the empty text, the failure; of each clip three entries and a row
+    assert (
+        writes == 4 + 1 + 2 + 2 * 4
+    )  # files, the empty text, a failure and its text; of each clip 3 entries and a row
     assert kills > 2
 
 

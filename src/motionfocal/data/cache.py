@@ -24,7 +24,7 @@ from motionfocal.errors import CheckpointError, ConfigError, ManifestError, Medi
 from motionfocal.jsonl import Row
 from motionfocal.models.protocol import ClipShape, Tensors
 from motionfocal.motion import LatentSpec
-from motionfocal.motion.heatmap import VERSION, HeatmapSettings
+from motionfocal.motion.heatmap import HeatmapSettings
 from motionfocal.settings import dotted
 from motionfocal.shard import WHOLE, Shard
 
@@ -129,7 +129,7 @@ class CacheSpec:
 
     @cached_property
     def _motion(self) -> Row:
-        return {**self.motion.model_dump(mode="json"), "version": VERSION}
+        return {**self.motion.model_dump(mode="json"), "version": self.motion.version}
 
 
 def _key(*parts: object) -> str:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from motionfocal.data.cache import CachedWindow, CacheSpec
 from motionfocal.data.cache_folder import EntryWriter, Kind
+from motionfocal.data.files import VideoFile
 from motionfocal.data.sources import read_window
 from motionfocal.data.windows import Bucket
 from motionfocal.errors import MediaError, ShapeError
 from motionfocal.models.protocol import Tensors, VideoModel
-from motionfocal.motion import HeatmapSettings, LatentSpec, motion_of, moving_share, pool_to_latent
-from motionfocal.video import Frames
+from motionfocal.motion import motion_of, moving_share, pool_to_latent
 
 FIGURES = ("score", "moving_share")
 """What is measured beside a heatmap: mean length of the flow, pixels a frame, and share of the pixels that are lit."""
@@ -32,46 +32,57 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The heatmap's entry of a window, and what there is to warn of."""
+
+    entry: Tensors
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Read:
-    """A window as it was read: frames uint8 ``[T,H,W,3]`` and the heatmap's entry, where they are lacking."""
+    """A window as it was read: frames uint8 ``[T,H,W,3]``, where something is still to be made of them, and its motion.
+
+    The motion is None where it is not lacking, or a network is to measure it.
+    """
 
     task: Task
     frames: Tensor | None = None
-    motion: Tensors | None = None
-    notes: tuple[str, ...] = ()
+    motion: Measured | None = None
     failure: str = ""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads a window and measures its motion."""
+    """Reads a window and measures its motion, unless a network does: that is work for a GPU, as encoding is."""
 
-    motion: HeatmapSettings
-    latent: LatentSpec
+    spec: CacheSpec
 
     def __call__(self, task: Task) -> Read:
         """What a window's task asks for, or why it cannot be had."""
         if not task.latents and not task.heatmap:
             return Read(task)
-        video = task.window.caption.video
+        video, left_to_maker = task.window.caption.video, self.spec.motion.uses_network
         try:
-            frames = read_window(video, task.window.window).frames
+            frames = torch.from_numpy(read_window(video, task.window.window).frames)
         except MediaError as error:
             return Read(task, failure=str(error))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            motion = self._measure(frames) if task.heatmap else None
-        notes = tuple(f"{video}: {warning.message}" for warning in caught)
-        return Read(task, torch.from_numpy(frames) if task.latents else None, motion, notes)
+        motion = measured(self.spec, video, frames) if task.heatmap and not left_to_maker else None
+        return Read(task, frames if task.latents or left_to_maker else None, motion)
 
-    def _measure(self, frames: Frames) -> Tensors:
-        motion = motion_of(frames, self.motion)
-        pooled = pool_to_latent(motion.heat, self.latent)
-        return {
-            "heat": (255 * pooled).round().to(torch.uint8),
-            "score": torch.tensor(motion.score),
-            "moving_share": torch.tensor(moving_share(motion.heat)),
-        }
+
+def measured(spec: CacheSpec, video: VideoFile, frames: Tensor) -> Measured:
+    """How the frames of a window move, uint8 ``[T,H,W,3]``."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        motion = motion_of(frames.numpy(), spec.motion)
+    pooled = pool_to_latent(motion.heat, spec.latent)
+    entry = {
+        "heat": (255 * pooled).round().to(torch.uint8),
+        "score": torch.tensor(motion.score),
+        "moving_share": torch.tensor(moving_share(motion.heat)),
+    }
+    return Measured(entry, tuple(f"{video}: {warning.message}" for warning in caught))
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class Made:
 
 
 class Maker:
-    """Encodes and writes what was read. A window that could not be read gets no entries, not even for its texts."""
+    """Encodes and writes what was read; of a window that could not be read the texts, which others may need."""
 
     def __init__(self, spec: CacheSpec, load: Callable[[], VideoModel], entries: EntryWriter) -> None:
         self._spec, self._load, self._entries = spec, load, entries
@@ -97,21 +108,39 @@ class Maker:
 
     def __call__(self, read: Read) -> Made:
         """Raises ShapeError when the model's latents have another grid, CheckpointError when nothing can be written."""
-        if read.failure:
-            return Made(failure=read.failure)
-        window, written = read.task.window, list[tuple[Kind, str]]()
-        video = str(window.caption.video)
+        keys, video = read.task.window.keys, str(read.task.window.caption.video)
+        written, motion, failure = list[tuple[Kind, str]](), read.motion, ""
         try:
             written += [self.write_text(text) for text in read.task.texts]
-            if read.frames is not None:
-                latents = self._latents(read.frames, window.bucket)
-                written.append(self._write("latents", window.keys.latents, latents, video))
-            if read.motion is not None:
-                written.append(self._write("heatmaps", window.keys.heatmaps, read.motion, video))
+            if read.failure:
+                raise MediaError(read.failure)
+            latents, motion = self._computed(read)
+            if latents is not None:
+                written.append(self._write("latents", keys.latents, latents, video))
+            if motion is not None:
+                written.append(self._write("heatmaps", keys.heatmaps, motion.entry, video))
         except MediaError as error:
-            return Made(tuple(written), notes=read.notes, failure=str(error))
-        figures = {} if read.motion is None else {name: float(read.motion[name]) for name in FIGURES}
-        return Made(tuple(written), figures, read.notes)
+            failure = str(error)
+        figures = {name: float(motion.entry[name]) for name in FIGURES} if motion else {}
+        return Made(tuple(written), figures, motion.notes if motion else (), failure)
+
+    def _computed(self, read: Read) -> tuple[Tensors | None, Measured | None]:
+        """Latents and motion, where they are lacking. Raises MediaError when the GPU has too little memory for them."""
+        task, frames, motion = read.task, read.frames, read.motion
+        video, bucket = task.window.caption.video, task.window.bucket
+        if frames is None:
+            return None, motion
+        try:
+            if task.heatmap and motion is None:
+                motion = measured(self._spec, video, frames)
+            return self._latents(frames, bucket) if task.latents else None, motion
+        except torch.OutOfMemoryError:
+            pass  # the error holds what fills the memory, until here
+        torch.cuda.empty_cache()
+        raise MediaError(
+            f"{video}: {bucket} is more than the GPU has memory for; set data.frames or the size (data.height and"
+            " data.width, or data.buckets) lower, or run again on a larger GPU"
+        )
 
     @torch.inference_mode()
     def write_text(self, text: str) -> tuple[Kind, str]:

@@ -68,7 +68,7 @@ def prepare(
         run = _Run(stock, writer, maker)
         todo = _tasks(stock, [window for window in stock.windows if run.has_work(window)])
         done, total = len(stock.windows) - len(todo), len(stock.windows)
-        work = Stages(Reader(spec.motion, spec.latent), maker)
+        work = Stages(Reader(spec), maker)
         for task, made in zip(todo, engine.map(work, todo), strict=True):
             run.finish(task.window, Made(failure=made.reason) if isinstance(made, Lost) else made)
             done += 1
@@ -148,7 +148,7 @@ class _Run:
         return not self._stock.is_complete(window) or _line(self._row(window, {})) not in self._recorded
 
     def encode_text(self, text: str) -> None:
-        """Write a text's entry, unless it is there: the window that it was to be encoded beside may have failed."""
+        """Write a text's entry, unless it is there: the worker that was to encode it may be lost."""
         if self._spec.text_key(text) not in self._stock.there["texts"]:
             self._count(self._maker.write_text(text))
 

@@ -2,7 +2,6 @@
 
 from motionfocal.motion.camera import CameraMotion, compensate_camera
 from motionfocal.motion.flow import (
-    NETWORKS,
     FlowEstimator,
     estimate_flow,
     known_estimators,
@@ -22,7 +21,6 @@ from motionfocal.motion.latent import LatentSpec, from_layout, pool_to_latent, t
 from motionfocal.motion.overlay import filmstrip, overlay
 
 __all__ = [
-    "NETWORKS",
     "CameraFallbackWarning",
     "CameraMotion",
     "ClipMotion",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from motionfocal.errors import ShapeError, UnknownNameError
-from motionfocal.motion.raft import Raft
+from motionfocal.motion.raft import LARGEST_SIDE, Raft
 
 Frames = NDArray[np.uint8]
 Flow = NDArray[np.float32]
@@ -120,8 +120,8 @@ class Dis:
         return search.calc(grey_from, grey_to, np.zeros((*grey_from.shape, 2), np.float32))
 
 
-_SEEN_AT, _LARGEST = 256, 480
-"""Shorter sides in pixels: towards the first, small frames are enlarged; to the second, large ones are reduced."""
+_SEEN_AT = 256
+"""Shorter side in pixels towards which small frames are enlarged."""
 
 
 def _pair_by_pair(
@@ -130,7 +130,7 @@ def _pair_by_pair(
     """Flow [N,H,W,2] by a search on grey frames, enlarged up to so many times, or reduced."""
     height, width = frames_from.shape[1:3]
     shorter = min(height, width)
-    factor = min(enlarge, -(-_SEEN_AT // shorter)) if shorter < _SEEN_AT else min(1.0, _LARGEST / shorter)
+    factor = min(enlarge, -(-_SEEN_AT // shorter)) if shorter < _SEEN_AT else min(1.0, LARGEST_SIDE / shorter)
     size = round(width * factor), round(height * factor)
     there, back = (cv2.INTER_CUBIC, cv2.INTER_AREA) if factor >= 1 else (cv2.INTER_AREA, cv2.INTER_LINEAR)
 

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from motionfocal.errors import ConfigError, ShapeError, UnknownNameError
 from motionfocal.motion.camera import CameraMotion, compensate_camera
-from motionfocal.motion.flow import estimate_flow, known_estimators, require_pairs
+from motionfocal.motion.flow import NETWORKS, estimate_flow, known_estimators, require_pairs
 from motionfocal.settings import Settings
 
 Scale = Literal["robust", "clip_max", "diagonal"] | float
@@ -34,9 +34,6 @@ Reach = Literal["frame", "clip"]
 # the flow is wrong.
 ROBUST_PERCENTILE = 99.0
 ROBUST_MINIMUM = 10.0
-
-VERSION = 2
-"""Raised when the same frames get another heatmap by the same settings: caches then make theirs anew."""
 
 MOST_PIXELS = 250_000_000
 """Pixels of all frames of one clip: at about 40 bytes each for frames, flow both ways and heat, 10 GB."""
@@ -72,6 +69,16 @@ class HeatmapSettings(Settings):
     midpoint: float = Field(0.05, gt=0, description="Where the sigmoid is one half.")
     steepness: float = Field(100.0, gt=0, description="Slope of the sigmoid.")
     floor: float = Field(0.5, ge=0, description="Motion below this many pixels a frame pair counts as none.")
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether its flow is computed on a GPU where there is one."""
+        return self.source == "flow" and self.estimator in NETWORKS
+
+    @property
+    def version(self) -> int:
+        """Raised when the same frames get another heatmap by the same settings: caches then make theirs anew."""
+        return 3 if self.uses_network else 2
 
     @field_validator("estimator")
     @classmethod

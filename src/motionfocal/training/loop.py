@@ -26,7 +26,7 @@ from motionfocal.models.build import (
 )
 from motionfocal.models.lora import add_lora
 from motionfocal.models.protocol import ClipShape, VideoModel
-from motionfocal.motion import NETWORKS, run_networks_on
+from motionfocal.motion import run_networks_on
 from motionfocal.training.checkpoint import (
     TrainingState,
     alone_in,
@@ -173,11 +173,11 @@ class Trainer:
 
 def refuse_forked_networks(config: TrainingConfig, device: torch.device) -> None:
     """Raise ConfigError where processes that read ahead would compute flow on a GPU that this one works on already."""
-    motion, on_gpu = config.motion, device.type == "cuda"
-    if config.workers and on_gpu and motion.source == "flow" and motion.estimator in NETWORKS:
+    if config.workers and device.type == "cuda" and config.motion.uses_network:
         raise ConfigError(
             f"workers is {config.workers}, and CUDA cannot be used in processes that are forked from one that uses it,"
-            f" as motion.estimator={motion.estimator} would: set workers=0, or prepare the clips once (data.cache)"
+            f" as motion.estimator={config.motion.estimator} would: set workers=0, or prepare the clips once"
+            " (data.cache)"
         )
 
 
