@@ -18,6 +18,7 @@ from torchvision.models.optical_flow import raft_large
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 from transformers import ViTConfig, ViTModel
 
+from motionfocal.engine import Local
 from motionfocal.errors import CheckpointError, ManifestError, UnavailableError
 from motionfocal.metrics.backbones import Backbone, BackboneSettings, Stream, WeightFile, images, motion, recipes
 from motionfocal.metrics.backbones.backbone import load_state, read_state, require
@@ -301,7 +302,7 @@ AMT_NETWORK = """
 
 
 @pytest.mark.parametrize("kind", ["amt", "vbench"])
-def test_amt_comes_from_a_checkout_of_either_project(tmp_path, kind):
+def test_amt_comes_from_a_checkout_of_either_project(tmp_path, monkeypatch, kind):
     checkout, package = tmp_path / "code", "vbench.third_party.amt." if kind == "vbench" else ""
     folder = checkout / "vbench/third_party/amt" if kind == "vbench" else checkout
     (folder / "networks/blocks").mkdir(parents=True)
@@ -315,6 +316,9 @@ def test_amt_comes_from_a_checkout_of_either_project(tmp_path, kind):
     backbone = motion.amt(BackboneSettings(folder=tmp_path / "weights", amt=checkout, device="cpu"))
     a, b = torch.rand(2, 1, 3, 30, 50).unbind(0)
     torch.testing.assert_close(backbone(a, b), (a + b) / 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rglob", None)
+        torch.testing.assert_close(backbone(b, a), (a + b) / 2)
     assert set(backbone.identity["weights"]) == {"amt-s.pth", "networks"}
     assert sys.path == path and not {m for m in set(sys.modules) - modules if m.split(".")[0] in ("networks", "vbench")}
 
@@ -417,6 +421,18 @@ def test_a_network_is_built_once_per_process_and_frozen(tmp_path):
     file.write_bytes(b"another file")
     first(torch.ones(1, 3))
     assert len(built) == 2
+
+
+def test_worker_processes_share_the_gpus(monkeypatch):
+    def device(named):
+        return str(Backbone("n", nn.Identity, settings=BackboneSettings(device=named)).device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for count, devices in ((2, ["cuda:0", "cuda:1"]), (1, ["cuda:0", "cuda:0"])):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert list(Local(2).map(device, [None, None])) == devices
+    assert list(Local(2).map(device, ["cpu", "cuda:0"])) == ["cpu", "cuda:0"], "what the settings name holds"
+    assert device(None) == "cuda"
 
 
 def test_a_stream_gives_the_rows_of_the_whole_clip(rng):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from motionfocal.cli import app, compare_verbs, heatmap, train_verbs
+from motionfocal.cli.console import progress_bar
 from motionfocal.errors import ConfigError
 from motionfocal.jsonl import read_jsonl
 from motionfocal.metrics.sets import SETS
@@ -322,3 +323,12 @@ def test_a_small_demo_runs_and_goes_on(tmp_path):
     before = (tmp_path / "motif" / "metrics.jsonl").read_text()
     motionfocal(*arguments)
     assert (tmp_path / "motif" / "metrics.jsonl").read_text() == before
+
+
+def test_time_left_is_told_of_slow_steps():
+    progress, clock = progress_bar(), iter(range(0, 1000, 60))
+    progress.get_time = lambda: next(clock)
+    task = progress.add_task("animating", total=10, note="")
+    for _ in range(3):
+        progress.advance(task)
+    assert progress.tasks[task].time_remaining == 7 * 60

@@ -10,6 +10,10 @@ console = Console(quiet=os.environ.get("RANK", "0") != "0")
 """Of several processes that work together, the first one alone speaks."""
 
 
+_RECENT = 3600.0
+"""Seconds by whose pace the time left is told: needs two steps in it, and a clip on a large base takes minutes."""
+
+
 def progress_bar() -> Progress:
     """Count, bar, time spent and time left, and a free text at the end (field ``note``)."""
     return Progress(
@@ -21,6 +25,7 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
+        speed_estimate_period=_RECENT,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
 from motionfocal.errors import CheckpointError, UnavailableError
 from motionfocal.metrics.backbones.recipes import Recipe
@@ -47,17 +48,23 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
-        return torch.device(self.settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        """Where it runs; of the worker processes beside this one, each takes the next GPU."""
+        if self.settings.device or not torch.cuda.is_available():
+            return torch.device(self.settings.device or "cpu")
+        worker = get_worker_info()
+        return torch.device("cuda" if worker is None else f"cuda:{worker.id % torch.cuda.device_count()}")
 
     @property
     def network(self) -> nn.Module:
-        """The network, in evaluation mode on the device; one per process.
+        """The network, in evaluation mode on the device; one per process and state of its weight files.
+
+        The code of a checkout is not looked at again once it is loaded.
 
         Raises UnavailableError (weights or a library are missing), CheckpointError (they are of another network).
         """
         paths = tuple(locate(file, self.settings) for file in self.files)
-        key = (self.name, self.build, tuple(fingerprint([path]) for path in paths), str(self.device))
+        weights = tuple(fingerprint([path]) if path.is_file() else str(path) for path in paths)
+        key = (self.name, self.build, weights, str(self.device))
         if key not in _LOADED:
             _LOADED[key] = self.build(paths).eval().requires_grad_(False).to(self.device)
         return _LOADED[key]
