@@ -47,7 +47,7 @@ from motionfocal.training.processes import join_processes
 from motionfocal.training.records import RunRecords, figures_of, summands, unread_in
 from motionfocal.training.run import cache_spec, open_data, run_training
 from motionfocal.training.validation import filmstrip
-from motionfocal.video import probe, read_image, write_clip
+from motionfocal.video import probe, read_image, write_clip, write_image
 
 from . import warm
 from .tiny_wan import write_folder
@@ -411,6 +411,81 @@ def test_resume_continues_the_same_losses(tmp_path):
     assert same(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
     one, two = (load_model(tmp_path / name / "model").model.network.state_dict() for name in ("whole", "broken"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+VALIDATED = [
+    "checkpoint_every=3", "validation.every=3", "validation.images=2", "validation.texts=1", "validation.steps=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    """A run with validations at its steps 3 and 6, that nothing disturbed."""
+    run, config = tmp_path_factory.mktemp("validated") / "run", tiny(*VALIDATED)
+    run_training(config, open_data(config), run, [])
+    return run
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_validation_that_fails_loses_no_step(validated, tmp_path, monkeypatch, step):
+    """It comes after the step's checkpoint and, at the end, after the model; a run that goes on makes up for it."""
+    config, run = tiny(*VALIDATED), tmp_path / "run"
+
+    def out_of_memory(path, picture):
+        if path.stem == f"step-{step:06d}":
+            raise torch.OutOfMemoryError("no room for a validation")
+        write_image(path, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("motionfocal.training.validation.write_image", out_of_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            run_training(config, open_data(config), run, [])
+    assert int(checkpoints(run)[-1].stem) == step
+    assert (run / "model" / "weights.safetensors").is_file() == (step == 6)
+    require_the_records_of(validated, run, config)
+
+
+@pytest.mark.parametrize("step", [3, 4, 6])
+def test_what_callbacks_record_of_a_step_is_recorded_once(validated, tmp_path, step):
+    """A later callback fails, after the validation has written its row."""
+    config, run = tiny(*VALIDATED), tmp_path / "run"
+    with pytest.raises(Stop):
+        run_training(config, open_data(config), run, [StopAt(step)])
+    require_the_records_of(validated, run, config)
+
+
+def require_the_records_of(whole, run, config):
+    """Go on with a run that was disturbed, and again when it has ended: both times it has the records of the other."""
+    for _ in range(2):
+        called = Calls()
+        run_training(config, open_data(config), run, [called])
+        assert same(losses(run), losses(whole))
+        assert read_jsonl(run / "validation.jsonl") == read_jsonl(whole / "validation.jsonl")
+        pictures = [sorted(folder.glob("samples/*.png")) for folder in (run, whole)]
+        assert [path.read_bytes() for path in pictures[0]] == [path.read_bytes() for path in pictures[1]]
+    assert not called.steps, "what has ended is not done again"
+
+
+class Calls:
+    """A callback that remembers the steps it was called for."""
+
+    def __init__(self):
+        self.steps = []
+
+    def after_step(self, step, figures, trainer, records):
+        self.steps.append(step)
+        assert figures["loss"] > 0
+
+
+def test_callbacks_of_a_run_of_an_older_version_have_ended(tmp_path):
+    """It called them before it wrote the step's checkpoint, and did not write down that they ended."""
+    config = tiny(*VALIDATED)
+    with pytest.raises(Stop):
+        run_training(config, open_data(config), tmp_path, [StopAt(4)])
+    (tmp_path / "ended.jsonl").unlink()
+    run_training(config, open_data(config), tmp_path, [called := Calls()])
+    assert called.steps == [4, 5, 6]
+    assert [row["step"] for row in read_jsonl(tmp_path / "validation.jsonl")] == [3, 6]
 
 
 @pytest.mark.slow

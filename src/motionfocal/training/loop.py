@@ -40,12 +40,23 @@ from motionfocal.training.config import OptimizerSettings, TrainingConfig
 from motionfocal.training.dropout import ClipDropouts
 from motionfocal.training.learner import START_LOWER, Learner
 from motionfocal.training.objective import ClipSeeds, DiffusionObjective, dropout_seed, require_image_latent
-from motionfocal.training.processes import distribute, join_processes, merged, same_everywhere, without_exchange
+from motionfocal.training.processes import (
+    distribute,
+    join_processes,
+    merged,
+    of_the_first,
+    same_everywhere,
+    without_exchange,
+)
 from motionfocal.training.records import METRICS, RunRecords, figures_of, summands
 
 
 class Callback(Protocol):
-    """Something that happens after a step: a progress bar, a validation. It is called in every process."""
+    """Something that happens after a step: a progress bar, a validation. It is called in every process.
+
+    The step's checkpoint is written before, so that a callback that fails loses no step. If one fails, or is killed,
+    a run that goes on from this checkpoint calls them all again, and keeps nothing that they had recorded of the step.
+    """
 
     def after_step(self, step: int, figures: dict[str, float], trainer: "Trainer", records: RunRecords) -> None:
         """``step`` counts the finished steps, ``figures`` are what the step measured."""
@@ -252,20 +263,41 @@ def _train_in(run: Path, trainer: Trainer, callbacks: Sequence[Callback]) -> Non
     steps = range(trainer.step, config.steps)
     parts = load_parts(trainer.source, trainer.split, steps, trainer.parts, config.workers)
     with RunRecords(run, trainer.step, writes) as records:
+        if not steps:
+            _save_result(run, trainer)
+        if (figures := of_the_first(records.unended())) is not None:
+            _call(callbacks, figures, trainer, records)
+            records.end(trainer.step)
         for _ in steps:
             figures = trainer.train_step(parts)
             records.add(METRICS, trainer.step, figures)
             records.add_unread(trainer.step, trainer.unread)
-            for callback in callbacks:
-                callback.after_step(trainer.step, figures, trainer, records)
-            if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
-                state = trainer.state()
-                if writes:
-                    save_checkpoint(run, state)
-    result = trainer.learner.result()
-    if writes:
-        save_model(run / "model", trainer.card, result)
+            if saved := trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
+                _save(run, trainer)
+            _call(callbacks, figures, trainer, records)
+            if saved:
+                records.end(trainer.step)
     trainer.processes.wait_for_everyone()
+
+
+def _call(callbacks: Sequence[Callback], figures: dict[str, float], trainer: Trainer, records: RunRecords) -> None:
+    for callback in callbacks:
+        callback.after_step(trainer.step, figures, trainer, records)
+
+
+def _save(run: Path, trainer: Trainer) -> None:
+    """Write the checkpoint of a step, and after the last one the model."""
+    state = trainer.state()
+    if trainer.processes.is_main_process:
+        save_checkpoint(run, state)
+    if trainer.step == trainer.config.steps:
+        _save_result(run, trainer)
+
+
+def _save_result(run: Path, trainer: Trainer) -> None:
+    result = trainer.learner.result()
+    if trainer.processes.is_main_process:
+        save_model(run / "model", trainer.card, result)
 
 
 def split_of(config: TrainingConfig, processes: int) -> Split:

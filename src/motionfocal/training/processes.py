@@ -58,6 +58,14 @@ def merged(found: dict[str, _T]) -> dict[str, _T]:
     return {key: value for one in gather_object([found]) for key, value in one.items()}
 
 
+def of_the_first(value: _T) -> _T:
+    """What the first process has of a value, which all must ask together."""
+    from accelerate.utils import gather_object
+
+    first: _T = gather_object([value])[0]
+    return first
+
+
 def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype) -> None:
     """Bring a model's network to the process's device, and join it to those of the other processes.
 

@@ -1,5 +1,6 @@
 """What a run writes down: one JSON line a step, the same figures for TensorBoard, and the clips that it cannot read."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,9 @@ from motionfocal.loss import LossOutput
 
 METRICS, VALIDATION, HELD_OUT, UNREAD = "metrics.jsonl", "validation.jsonl", "held_out.jsonl", "unread.jsonl"
 
+ENDED = "ended.jsonl"
+"""The steps with a checkpoint whose callbacks have all ended."""
+
 
 class RunRecords:
     """Appends to the lists of a run folder and to its TensorBoard log."""
@@ -20,16 +24,23 @@ class RunRecords:
     def __init__(self, run: Path, start: int, writes: bool = True) -> None:
         """Keep what was recorded for the first ``start`` steps; forget what a killed process did after.
 
+        What callbacks recorded of step ``start`` itself is kept if all of them ended, as they are called again if not.
         ``writes`` False is for all processes but the first: nothing is written.
         """
         self._run, self._board = run, None
+        self._unended: int | None = None
         self._unread: set[str] = set()
         if not writes:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        for name in (METRICS, VALIDATION, HELD_OUT, UNREAD):
-            kept = [row for row in read_jsonl(run / name) if int(str(row["step"])) <= start]
+        if not (run / ENDED).is_file():  # a new run, or one of before it was written, when checkpoints came last
+            rewrite_jsonl(run / ENDED, [{"step": start}])
+        if not any(row["step"] == start for row in read_jsonl(run / ENDED)):
+            self._unended = start
+        called = start if self._unended is None else start - 1
+        for name, last in ((METRICS, start), (UNREAD, start), (ENDED, start), (VALIDATION, called), (HELD_OUT, called)):
+            kept = [row for row in read_jsonl(run / name) if int(str(row["step"])) <= last]
             if name in (METRICS, VALIDATION) or (run / name).is_file():
                 rewrite_jsonl(run / name, kept)
         self._unread = set(unread_in(run))
@@ -42,6 +53,21 @@ class RunRecords:
         append_jsonl(self._run / name, {"step": step, **figures})
         for key, value in figures.items():
             self._board.add_scalar(f"{name.removesuffix('.jsonl')}/{key}", value, step)
+
+    def unended(self) -> dict[str, float] | None:
+        """The figures of the step at which the run goes on, if its callbacks did not all end; None in other processes.
+
+        A failure ended them, or a kill, after the step's checkpoint was written.
+        """
+        rows = [row for row in read_jsonl(self._run / METRICS) if row["step"] == self._unended]
+        if not rows:
+            return None
+        return {key: math.nan if value is None else float(str(value)) for key, value in rows[-1].items()}
+
+    def end(self, step: int) -> None:
+        """Record that the callbacks of a step with a checkpoint have all ended."""
+        if self._board is not None:
+            append_jsonl(self._run / ENDED, {"step": step})
 
     def add_unread(self, step: int, unread: Mapping[str, str]) -> None:
         """Record the clips that could not be read, by id, and why: each once, at the first step that missed it."""
