@@ -36,8 +36,9 @@ from motionfocal.video import probe
 
 from . import tiny_cogvideox, tiny_hunyuanvideo15, tiny_ltx, tiny_pipelines, tiny_videocrafter, tiny_wan, warm
 
-WAN = Options(size=(64, 96), frames=9, steps=2)
-SMALL = Options(size=(64, 64), frames=4, steps=2)
+PRECISE = {"dtype": "float32"}
+WAN = Options(size=(64, 96), frames=9, steps=2, more=PRECISE)
+SMALL = Options(size=(64, 64), frames=4, steps=2, more=PRECISE)
 CRAFTED = {"size": (16, 24), "frames": 4, "steps": 2}
 
 
@@ -134,7 +135,7 @@ def test_a_pipeline_on_the_hub_is_taken_at_its_revision(root, monkeypatch):
 def test_adapters_in_a_pipeline_are_the_run_that_trained_them(root, item, tmp_path):
     run_animator = open_animator(str(root / "wan-run"), Options(steps=2, guidance=5))
     export_model(root / "wan-run" / "model", tmp_path / "lora")
-    lora = Options(size=(64, 96), frames=9, steps=2, guidance=5, lora=tmp_path / "lora")
+    lora = Options(size=(64, 96), frames=9, steps=2, guidance=5, lora=tmp_path / "lora", more=PRECISE)
     ours, exported = frames(run_animator, item), frames(open_animator(str(root / "wan"), lora), item)
     plain = frames(open_animator(str(root / "wan"), WAN), item)
     assert np.abs(ours - exported).mean() < 0.1  # the same noise, from the same seed
@@ -143,7 +144,7 @@ def test_adapters_in_a_pipeline_are_the_run_that_trained_them(root, item, tmp_pa
 
 def test_i2vgenxl_is_a_baseline_that_depends_on_all_it_is_given(root, item, bench):
     def opened(**more):
-        options = Options(weights=str(root / "i2vgen-xl"), size=(64, 64), frames=4, steps=2, more=more)
+        options = Options(weights=str(root / "i2vgen-xl"), size=(64, 64), frames=4, steps=2, more=PRECISE | more)
         return open_animator("i2vgen-xl", options)
 
     animator = opened()
@@ -181,6 +182,15 @@ def test_settings_change_with_what_decides_a_clip(root, tmp_path):
     assert open_animator(str(tmp_path / "other"), WAN).settings["weights"] != plain["weights"]
     for change in ({"steps": 3}, {"guidance": 4}, {"size": (64, 64)}, {"more": {"negative_prompt": "x"}}):
         assert open_animator(str(root / "wan"), Options(**{"frames": 9, **change})).settings != plain
+
+
+def test_the_dtype_is_the_models_on_every_machine(root, monkeypatch):
+    """As a shard with a GPU has it, so has the machine without one that puts the lists of all shards into one."""
+    for machine in ("cuda", "cpu"):
+        monkeypatch.setattr("motionfocal.generation.animators.pipeline.best_device", lambda m=machine: torch.device(m))
+        for kind, dtype in (("wan", "bfloat16"), ("svd", "float16")):
+            assert open_animator(str(root / kind)).settings["dtype"] == dtype
+            assert open_animator(str(root / kind), Options(more=PRECISE)).settings["dtype"] == "float32"
 
 
 def test_size_and_length_are_the_models_unless_told(root):

@@ -251,12 +251,22 @@ def test_shards_share_a_folder_and_are_one_gallery(tmp_path):
     assert [path.name for path in (tmp_path / "parts").glob("gallery*.jsonl")] == ["gallery.jsonl"]
 
 
-def test_a_shard_does_not_mix_clips_of_other_settings(tmp_path):
+def test_lists_of_shards_are_never_mixed_with_other_settings_nor_dropped(tmp_path):
     generate(Scripted(), items(9), tmp_path, shard=Shard(1, 2))
-    with pytest.raises(GalleryError, match=r"gallery\.1-of-2\.jsonl: lists clips made with other settings"):
-        generate(Scripted(), items(9), tmp_path, seed=1, shard=Shard(2, 2))
+    theirs = tmp_path / "gallery.1-of-2.jsonl"
+    before = theirs.read_text()
+    other = Scripted()
+    other.settings = {"version": 1, "call": {"dtype": "float32"}}
+    for shard in (Shard(2, 2), Shard()):  # nor by the run that would put all lists into one
+        with pytest.raises(GalleryError, match=r"gallery\.1-of-2\.jsonl: lists clips made with other settings.*repeat"):
+            generate(Scripted(), items(9), tmp_path, seed=1, shard=shard)
+        with pytest.raises(GalleryError, match=r"\(settings\.call\.dtype was None, is 'float32'\)"):
+            generate(other, items(9), tmp_path, shard=shard)
+        assert theirs.read_text() == before
+        assert json.loads((tmp_path / SETTINGS).read_text())["seed"] == 0
+    theirs.unlink()
     again = Scripted()
-    generate(again, items(9), tmp_path, seed=1)  # alone in the folder, it makes them anew
+    generate(again, items(9), tmp_path, seed=1)
     assert len(again.asked) == 9
     assert len({row.settings for row in Gallery.open(tmp_path).rows()}) == 1
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from tempfile import TemporaryDirectory
 
 from motionfocal.benchmarks import BenchmarkItem
@@ -13,6 +14,7 @@ from motionfocal.errors import GalleryError, MediaError
 from motionfocal.generation.animator import Animator, Failed, Made
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, index_files, read_rows
 from motionfocal.jsonl import append_jsonl, rewrite_jsonl
+from motionfocal.reading import read_json
 from motionfocal.shard import WHOLE, Shard
 from motionfocal.video import write_clip
 from motionfocal.video.files import replacing
@@ -54,12 +56,13 @@ def generate(
 
     Raises:
         UnavailableError: see ``Animator``.
-        GalleryError: an id is no file name, or a shard finds clips of other settings, which are not its own to remove.
+        GalleryError: an id is no file name, or the lists of other shards name clips of other settings, which are not
+            this run's to remove.
         MediaError: a clip cannot be written.
     """
     _require_names(items)
     description = {"model": name or animator.name, "seed": seed, "settings": dict(animator.settings)}
-    rows = _Rows(folder, shard, _fingerprint(description), items, known or ())
+    rows = _Rows(folder, shard, description, items, known or ())
     with replacing(folder / SETTINGS) as partial:
         partial.write_text(json.dumps(description, indent=2) + "\n")
     mine = [item for item in items if shard.holds(item.id)]
@@ -183,21 +186,25 @@ class _Rows:
     """The list of a gallery while it is made.
 
     The whole list is one file, written by one process; what shards left is put into it. A shard writes a file of its
-    own, and only reads the others.
+    own, and only reads the others. Either drops clips of other settings from its own list, and from no other.
     """
 
     def __init__(
-        self, folder: Path, shard: Shard, made_by: str, items: Sequence[BenchmarkItem], known: Collection[str]
+        self,
+        folder: Path,
+        shard: Shard,
+        description: Mapping[str, object],
+        items: Sequence[BenchmarkItem],
+        known: Collection[str],
     ) -> None:
         """``found`` are the rows of items, and of known ones, whose clips are there and were made by these settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.made_by, self._folder = made_by, folder
+        self.made_by, self._folder = _fingerprint(description), folder
         self.items, self._known = {item.id: item for item in items}, set(known)
         self._path = folder / INDEX if shard == WHOLE else folder / f"{Path(INDEX).stem}.{shard}.jsonl"
         files = index_files(folder)
         rows = {path: read_rows(path) for path in files}
-        if shard != WHOLE:
-            self._refuse_others(rows)
+        self._refuse_others(rows, description)
         self.found: dict[str, GalleryRow] = {}
         for path in files:
             kept = [row for row in rows[path] if self._is_kept(row) and row.id not in self.found]
@@ -220,10 +227,31 @@ class _Rows:
         item = self.items.get(row.id)
         return row.id in self._known if item is None else _answers(row, item)
 
-    def _refuse_others(self, rows: Mapping[Path, Sequence[GalleryRow]]) -> None:
+    def _refuse_others(self, rows: Mapping[Path, Sequence[GalleryRow]], description: Mapping[str, object]) -> None:
         for path, found in rows.items():
-            if path != self._path and any(row.settings != self.made_by for row in found):
+            others = [row for row in found if path != self._path and row.settings != self.made_by]
+            if others:
                 raise GalleryError(
-                    f"{path}: lists clips made with other settings, by another model or from another seed; give this"
-                    " one a folder of its own, or delete that list if its clips are to be made anew"
+                    f"{path}: lists clips made with other settings, by another model or from another seed"
+                    f"{_difference(self._folder, others[0].settings, description)}; repeat theirs to go on with them,"
+                    " give this one a folder of its own, or delete that list if its clips are to be made anew"
                 )
+
+
+def _difference(folder: Path, made_by: str, description: Mapping[str, object]) -> str:
+    """In what clips of a gallery were made otherwise, in brackets; "" where its settings are not told."""
+    told = read_json(folder / SETTINGS, GalleryError) if (folder / SETTINGS).is_file() else None
+    if not isinstance(told, dict) or _fingerprint(told) != made_by:
+        return ""
+    there, here = _flat(told), _flat(json.loads(json.dumps(description)))
+    differing = [key for key in here | there if here.get(key) != there.get(key)]
+    said = [f"{key} was {shortened(there.get(key))}, is {shortened(here.get(key))}" for key in differing]
+    return f" ({'; '.join(said)})"
+
+
+def _flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Settings within settings by their path: ``call.num_frames``."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return flat

@@ -44,8 +44,7 @@ class PipelineAnimator:
         self._folder = PipelineFolder(weights)
         self._call = plan_call(self._folder, self._options)
         self.name = name or self._folder.name
-        preferred = "float32" if best_device().type == "cpu" else self._call.native.dtype
-        self._dtype: str = self._options.dtype or preferred
+        self._dtype: str = self._options.dtype or self._call.native.dtype
 
     @property
     def steps(self) -> int:

@@ -26,7 +26,7 @@ class PipelineOptions(Settings):
     guidance: float | None = Field(None, ge=0, description="Classifier-free guidance.")
     lora: Path | None = Field(None, description="Adapters as load_lora_weights takes them: a file or a folder.")
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
-        None, description="Of the weights as loaded. Unset: float32 without a GPU, else the one that the model is for."
+        None, description="Of the weights as loaded. Unset: the one that the model is for, whatever the machine."
     )
     offload: Literal["none", "model", "sequential"] = Field(
         "none", description="Keep on the GPU the part that works alone (model), or the layer (sequential)."
