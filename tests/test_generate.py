@@ -17,7 +17,7 @@ from motionfocal.cli import baselines as baselines_verb
 from motionfocal.cli.generate import parse_settings, run
 from motionfocal.cli.options import parse_size
 from motionfocal.errors import CheckpointError, ConfigError, GalleryError, MotionFocalError, UnavailableError
-from motionfocal.generation.animator import Failed
+from motionfocal.generation.animator import Failed, Made
 from motionfocal.generation.animators.videocrafter import SHIPPED, stretched
 from motionfocal.generation.asked import benchmark_of
 from motionfocal.generation.baselines import BASELINES
@@ -210,6 +210,22 @@ def test_cogvideox_tells_size_and_rate_by_its_config(item, tmp_path):
     assert (newer["fps"], newer["call"]) == (16, {"num_frames": 81})
 
 
+def test_a_clip_too_large_for_the_gpu_says_what_helps_and_leaves_nothing_there(root, item, monkeypatch):
+    animator, freed = open_animator(str(root / "wan"), WAN), []
+    monkeypatch.setattr(type(animator._pipeline), "maybe_free_model_hooks", lambda pipeline: freed.append("hooks"))
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: freed.append("cache"))
+    with monkeypatch.context() as full:
+        full.setattr(type(animator._pipeline), "__call__", _without_memory)
+        (failed,) = animator.animate([item], [0])
+    assert "--offload model" in failed.reason
+    assert freed == ["hooks", "cache"]
+    assert isinstance(next(animator.animate([item], [0])), Made)
+
+
+def _without_memory(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_hunyuanvideo15_chooses_the_size_and_keeps_guidance_in_a_part(item, tmp_path):
     tiny_hunyuanvideo15.write_folder(tmp_path / "hunyuan")
     weak, strong = (
@@ -217,6 +233,8 @@ def test_hunyuanvideo15_chooses_the_size_and_keeps_guidance_in_a_part(item, tmp_
     )
     assert (weak.frames.shape, weak.fps) == ((9, 32, 32, 3), 24)  # as square as the picture
     assert (weak.frames != strong.frames).any()
+    whole = open_animator(str(tmp_path / "hunyuan"))
+    assert whole._pipeline.vae.use_tiling and whole.settings["tiled"]
     with pytest.raises(ConfigError, match="--size: HunyuanVideo15ImageToVideoPipeline does not take it"):
         open_animator(str(tmp_path / "hunyuan"), Options(size=(64, 64)))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from motionfocal.benchmarks import BenchmarkItem
-from motionfocal.errors import ConfigError, GalleryError, ShapeError
+from motionfocal.errors import ConfigError, GalleryError, GenerationError, ShapeError
 from motionfocal.generation.animator import Failed, Made
 from motionfocal.generation.animators.checkpoint import CheckpointAnimator
 from motionfocal.generation.gallery import Gallery
@@ -207,6 +207,23 @@ def test_a_failing_item_does_not_stop_the_others_and_is_tried_again(tmp_path):
     assert not generate(again, items(), tmp_path).failed
     assert again.asked == ["item1", "item3"]
     assert json.loads((tmp_path / SETTINGS).read_text())["settings"] == {"version": 1}
+
+
+class OneByOne(Scripted):
+    """Items one after the other, as pipelines take them."""
+
+    group = 1
+
+
+def test_a_model_that_animates_nothing_is_not_asked_for_all(tmp_path):
+    every, told = [f"item{n}" for n in range(9)], []
+    hopeless = OneByOne(failing=every)
+    with pytest.raises(GenerationError, match="the first 3 items failed alike, so no more were tried: out of memory"):
+        generate(hopeless, items(9), tmp_path, tell=told.append)
+    assert hopeless.asked == every[:3] == [failed.id for failed in told]
+    for some in (every[1:], every[:2] + every[3:]):  # one of the first three is made
+        assert len(generate(OneByOne(failing=some), items(9), tmp_path / some[0], tell=told.append).failed) == 8
+    assert len(generate(Scripted(failing=every), items(9), tmp_path / "at once").failed) == 9
 
 
 def test_a_clip_of_a_picture_that_changed_is_made_anew(tmp_path):

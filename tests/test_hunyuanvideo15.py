@@ -53,6 +53,14 @@ def stock(folder):
     return stock_pipeline(folder)
 
 
+def test_the_vae_works_in_tiles_and_a_cache_knows_it(folder, model, monkeypatch):
+    assert model.vae.use_tiling
+    family = known_families()["hunyuanvideo15"]
+    tiled = family(weights=str(folder)).encoder_fingerprint()
+    monkeypatch.setattr(family, "tiles", False)
+    assert family(weights=str(folder)).encoder_fingerprint() != tiled
+
+
 def normal(seed, *shape):
     return torch.randn(shape, generator=Generator().manual_seed(seed))
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -97,6 +98,27 @@ class LengthOfText:
                 return {"length": float(len(sample.text))}
 
         return Watch()
+
+
+class TooLarge(LengthOfText):
+    """Needs more memory than a GPU has for the clips of one picture."""
+
+    name = "too_large"
+    outputs = (Output("too_large", "higher", "letters"),)
+
+    def begin(self, sample):
+        if sample.item.id.startswith("p0"):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().begin(sample)
+
+
+def test_a_network_too_large_for_the_gpu_costs_its_values_alone(bench, galleries, tmp_path):
+    jobs, store = jobs_of(galleries[:1], bench, [TooLarge(), LengthOfText()]), SampleStore(tmp_path / "samples")
+    failures = measure(jobs, store)
+    assert {failure.id[:2] for failure in failures} == {"p0"}
+    assert all(failure.metric == "too_large" and "too little memory" in failure.reason for failure in failures)
+    assert {row.id for row in rows_of(jobs, store) if row.metric == "length"} == {item.id for item in bench.items}
+    assert not {row.id for row in rows_of(jobs, store) if row.metric == "too_large"} & {"p0_0", "p0_1", "p0_2"}
 
 
 class Stumbles(LengthOfText):

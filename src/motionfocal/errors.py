@@ -44,6 +44,10 @@ class GalleryError(MotionFocalError):
     """A gallery lacks a clip, or two galleries do not hold the same items."""
 
 
+class GenerationError(MotionFocalError):
+    """A model animates nothing."""
+
+
 class DamagedFileError(MotionFocalError):
     """A file of our own making cannot be read back. The text names the file and the line."""
 

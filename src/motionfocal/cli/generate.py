@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from motionfocal.benchmarks import load_benchmark, narrowed
-from motionfocal.cli.console import console, finish, progress_bar
+from motionfocal.cli.console import console, finish, list_notes, progress_bar
 from motionfocal.engine import HERE, Engine
 from motionfocal.errors import ConfigError
 from motionfocal.generation.asked import remember_benchmark
@@ -57,6 +57,7 @@ def run(
             known=[item.id for item in whole.items],
             engine=engine,
             progress=advance,
+            tell=lambda failed: list_notes([f"{failed.id}: {failed.reason}"]),
         )
     console.print(f"{len(made.gallery.rows())} clips in {out}", highlight=False, soft_wrap=True)
     if made.failed:

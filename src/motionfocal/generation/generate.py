@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from motionfocal.benchmarks import BenchmarkItem
 from motionfocal.engine import HERE, Engine, Lost, Stages, as_it_is
-from motionfocal.errors import GalleryError, MediaError
+from motionfocal.errors import GalleryError, GenerationError, MediaError
 from motionfocal.generation.animator import Animator, Failed, Made
 from motionfocal.generation.gallery import INDEX, Gallery, GalleryRow, index_files, read_rows
 from motionfocal.jsonl import append_jsonl, rewrite_jsonl
@@ -21,6 +21,9 @@ from motionfocal.video.files import replacing
 
 SETTINGS = "settings.json"
 """What a gallery's clips were made with, for people to read; the rows hold its hash."""
+
+_HOPELESS = 3
+"""First items of a run that fail alike, after which it ends: a model that cannot decode would try all the others."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def generate(
     upscale: int = 1,
     engine: Engine = HERE,
     progress: Callable[[int], None] = lambda clips: None,
+    tell: Callable[[Failed], None] = lambda failed: None,
 ) -> Generated:
     """Animate every item that the gallery in ``folder`` lacks, and write each clip down as soon as it is there.
 
@@ -52,13 +56,14 @@ def generate(
     ``shard``, its own items are animated, and listed in an index of its own: several machines may share the folder.
     ``upscale`` repeats pixels in the written file, which small worlds need to survive chroma subsampling. The
     ``engine`` animates, and this process writes the gallery. ``progress`` is told how many items are done, first of
-    those that were there.
+    those that were there; ``tell`` of each that failed, at once.
 
     Raises:
         UnavailableError: see ``Animator``.
         GalleryError: an id is no file name, or the lists of other shards name clips of other settings, which are not
             this run's to remove.
         MediaError: a clip cannot be written.
+        GenerationError: the first items all failed for one reason, one after the other: the others would, too.
     """
     _require_names(items)
     description = {"model": name or animator.name, "seed": seed, "settings": dict(animator.settings)}
@@ -68,10 +73,13 @@ def generate(
     mine = [item for item in items if shard.holds(item.id)]
     todo = [item for item in mine if item.id not in rows.found]
     progress(len(mine) - len(todo))
-    failed = []
-    for film in _films(animator, todo, seed, upscale, engine):
+    failed = list[Failed]()
+    for done, film in enumerate(_films(animator, todo, seed, upscale, engine), 1):
         if isinstance(film, Failed):
             failed.append(film)
+            tell(film)
+            if done == len(failed) == _HOPELESS < len(todo) and animator.group == 1:
+                _require_different_reasons(failed)
         else:
             item = rows.items[film.id]
             row = _row(animator, item, film, name or animator.name, rows.made_by)
@@ -80,6 +88,11 @@ def generate(
             rows.add(row)
         progress(1)
     return Generated(Gallery(folder, [rows.found[item.id] for item in mine if item.id in rows.found]), tuple(failed))
+
+
+def _require_different_reasons(failed: Sequence[Failed]) -> None:
+    if len({one.reason for one in failed}) == 1:
+        raise GenerationError(f"the first {len(failed)} items failed alike, so no more were tried: {failed[0].reason}")
 
 
 def item_seed(seed: int, item: str) -> int:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from torch import OutOfMemoryError
+from torch.cuda import empty_cache
+
 from motionfocal.engine import HERE, Engine, Lost, Stages
 from motionfocal.errors import AnswerError, ManifestError, MediaError, ShapeError
 from motionfocal.metrics.clips import ClipFrames
@@ -166,6 +169,10 @@ def watch(job: Job) -> Watched:
         except _OF_A_CLIP as error:
             watched.failed[name] = str(error)
             observers.pop(name, None)
+        except OutOfMemoryError:
+            watched.failed[name] = "the GPU has too little memory for its network; free it, or use a larger one"
+            observers.pop(name, None)
+            empty_cache()
 
     for metric in job.metrics:
         with by(metric.name):

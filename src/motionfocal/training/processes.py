@@ -8,6 +8,7 @@ the devices and joins the processes.
 import os
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_PATIENCE = timedelta(hours=2)
+"""For how long processes wait for one that loads weights or writes a checkpoint: of 14 billion weights, 170 GB."""
+
 
 def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
     """Find the process's device and its place among the others; where nothing started more, it is alone.
@@ -35,7 +39,7 @@ def join_processes(device: Literal["auto", "cpu"]) -> "PartialState":
 
     # With it, transformers loads weights in the first process alone: the others would encode texts with noise.
     disable_fsdp_ram_efficient_loading()
-    processes = PartialState(cpu=device == "cpu" or best_device().type == "cpu")
+    processes = PartialState(cpu=device == "cpu" or best_device().type == "cpu", timeout=_PATIENCE)
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if processes.num_processes != started:
         raise ConfigError(
@@ -93,6 +97,7 @@ def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype)
             network.to(device),
             device_ids=None if device.type == "cpu" else [device],
             find_unused_parameters=routes,
+            gradient_as_bucket_view=True,  # else gradients are there twice
         )
     model.network = network
 

@@ -21,6 +21,8 @@ from motionfocal.video import Clip, Frames
 
 _LORA = "pytorch_lora_weights.safetensors"
 
+_TOO_LARGE = "the GPU has too little memory; try --offload model, a smaller --size or fewer --frames"
+
 
 class PipelineAnimator:
     """Calls a pipeline for one item at a time, with the keywords that its ``__call__`` takes and no others.
@@ -71,6 +73,7 @@ class PipelineAnimator:
             "fps": self._call.fps,
             "call": dict(self._call.keywords),
             "guidance": self._call.guider,
+            **({"tiled": True} if self._call.native.tiled else {}),
             "lora": None if lora is None else hash_path(lora),
         }
 
@@ -84,9 +87,14 @@ class PipelineAnimator:
         for item, seed in zip(items, seeds, strict=True):
             try:
                 yield Made(item.id, Clip(self._frames(pipeline, item, seed), self._call.fps, source=self.name), seed)
+                continue
+            except torch.OutOfMemoryError:
+                failed = Failed(item.id, _TOO_LARGE)
             except (MotionFocalError, RuntimeError, ValueError, TypeError) as error:
                 kind = "" if isinstance(error, MotionFocalError) else f"{type(error).__name__}: "
-                yield Failed(item.id, f"{kind}{error}")
+                failed = Failed(item.id, f"{kind}{error}")
+            _make_room(pipeline)
+            yield failed
 
     def _frames(self, pipeline: Any, item: BenchmarkItem, seed: int) -> Frames:  # noqa: ANN401 - any class of diffusers
         size = self._size(pipeline)
@@ -96,7 +104,8 @@ class PipelineAnimator:
         if self._call.takes_text:
             keywords["prompt"] = item.text
         picture = Image.fromarray(self._picture(item, size))
-        with torch.random.fork_rng():
+        device = best_device()
+        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
             torch.manual_seed(seed)
             generator = torch.Generator().manual_seed(seed)
             made = pipeline(image=picture, generator=generator, output_type="np", **keywords).frames
@@ -135,6 +144,8 @@ class PipelineAnimator:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{self._folder.folder}: not a whole {call.class_name}: {error}") from error
         pipeline.set_progress_bar_config(disable=True)
+        if call.native.tiled:
+            pipeline.vae.enable_tiling()
         if call.guider is not None:
             pipeline.guider = pipeline.guider.new(guidance_scale=call.guider)
         if self._options.lora is not None:
@@ -160,6 +171,12 @@ class PipelineAnimator:
         else:
             pipeline.enable_sequential_cpu_offload()
         return pipeline
+
+
+def _make_room(pipeline: Any) -> None:  # noqa: ANN401 - any class of diffusers
+    """After a call that failed: parts that offloading left on the GPU go back, and what the call held is given free."""
+    pipeline.maybe_free_model_hooks()
+    torch.cuda.empty_cache()
 
 
 def _frames_of(made: Any) -> Frames:  # noqa: ANN401 - what pipelines return

@@ -36,7 +36,10 @@ class PipelineOptions(Settings):
 
 @dataclass(frozen=True)
 class Native:
-    """What a class's signature does not tell of a model: see ``PipelineOptions``; ``wide`` hands pictures uncropped."""
+    """What a class's signature does not tell of a model: see ``PipelineOptions``.
+
+    ``wide`` hands pictures uncropped; ``tiled`` decodes tile by tile, where a VAE would not fit on a GPU otherwise.
+    """
 
     fps: float | None = None
     size: Size | None = None
@@ -44,6 +47,7 @@ class Native:
     dtype: str = "bfloat16"
     precise: tuple[str, ...] = ()
     wide: bool = False
+    tiled: bool = False
 
 
 _NATIVE: dict[str, Native | Callable[[PipelineFolder], Native]] = {
@@ -56,7 +60,7 @@ _NATIVE: dict[str, Native | Callable[[PipelineFolder], Native]] = {
     "CogVideoXImageToVideoPipeline": lambda folder: (
         Native(fps=16, frames=81) if folder.config("transformer").get("patch_size_t") else Native(fps=8)
     ),
-    "HunyuanVideo15ImageToVideoPipeline": Native(fps=24),
+    "HunyuanVideo15ImageToVideoPipeline": Native(fps=24, tiled=True),
     "HunyuanVideoImageToVideoPipeline": Native(fps=24),
     "HunyuanSkyreelsImageToVideoPipeline": Native(fps=24),
     "Kandinsky5I2VPipeline": Native(fps=24),

@@ -44,6 +44,9 @@ class Family(PipelineFamily):
     """Settings of HunyuanVideo-1.5."""
 
     pipelines: ClassVar = (_PIPELINE,)
+    encoder_fields: ClassVar = ("dtype", "tiles")
+    tiles: ClassVar = True
+    """Whether the VAE works tile by tile, which changes latents a little."""
 
     family: Literal["hunyuanvideo15"] = "hunyuanvideo15"
     weights: str = Field(
@@ -96,6 +99,16 @@ class HunyuanVideo15(PipelineModel):
                 f"{self.folder.folder}: distilled to few steps (use_meanflow), so that its network must be told where a"
                 " step ends, which training does not know; use the model that it was distilled from"
             )
+
+    @property
+    def vae(self) -> Any:  # noqa: ANN401 - a class of diffusers
+        """See ``PipelineModel``; in tiles of 256 pixels, as the stock pipeline's example has it.
+
+        It takes all frames at once: whole, 121 of 480x848 would need 89 GB.
+        """
+        vae = super().vae
+        vae.enable_tiling()
+        return vae
 
     def trained(self, part: str) -> nn.Module:
         """See ``PipelineModel``; the text's way out of the last block stays frozen.
