@@ -198,6 +198,16 @@ def test_size_and_length_are_the_models_unless_told(root):
     assert (given["size"], given["fps"], given["call"]) == ((704, 1280), 24, {"num_frames": 121})
     image_to_video = open_animator(str(root / "wan-i2v")).settings
     assert (image_to_video["size"], image_to_video["fps"]) == ((480, 832), 16)
+    assert "guidance_scale" not in image_to_video["call"]
+
+
+def test_two_experts_are_sampled_as_their_authors_do(tmp_path, root):
+    shutil.copytree(root / "wan-i2v", tmp_path / "a14b")
+    tiny_wan.edit_json(tmp_path / "a14b" / "model_index.json", boundary_ratio=0.9)
+    opened = open_animator(str(tmp_path / "a14b"))
+    assert (opened.steps, opened.settings["call"]["guidance_scale"]) == (40, 3.5)
+    asked = open_animator(str(tmp_path / "a14b"), Options(steps=3, guidance=1.0))
+    assert (asked.steps, asked.settings["call"]["guidance_scale"]) == (3, 1.0)
 
 
 def test_cogvideox_tells_size_and_rate_by_its_config(item, tmp_path):
@@ -217,7 +227,7 @@ def test_a_clip_too_large_for_the_gpu_says_what_helps_and_leaves_nothing_there(r
     with monkeypatch.context() as full:
         full.setattr(type(animator._pipeline), "__call__", _without_memory)
         (failed,) = animator.animate([item], [0])
-    assert "--offload model" in failed.reason
+    assert "--set offload=model" in failed.reason
     assert freed == ["hooks", "cache"]
     assert isinstance(next(animator.animate([item], [0])), Made)
 
@@ -237,6 +247,19 @@ def test_hunyuanvideo15_chooses_the_size_and_keeps_guidance_in_a_part(item, tmp_
     assert whole._pipeline.vae.use_tiling and whole.settings["tiled"]
     with pytest.raises(ConfigError, match="--size: HunyuanVideo15ImageToVideoPipeline does not take it"):
         open_animator(str(tmp_path / "hunyuan"), Options(size=(64, 64)))
+
+
+def test_ltx_draws_the_decoders_noise_on_its_own_device(item, tmp_path, monkeypatch):
+    """diffusers refuses a generator of the CPU there."""
+    tiny_ltx.write_folder(tmp_path / "ltx")
+    asked = []
+    animator = open_animator(str(tmp_path / "ltx"), Options(size=(64, 96), frames=9, steps=1))
+    monkeypatch.setattr(type(animator._pipeline), "_execution_device", torch.device("meta"))
+    monkeypatch.setattr("torch.Generator", lambda device="cpu": asked.append(str(device)) or torch.default_generator)
+    for conditioned in (False, True):
+        animator._pipeline.vae.register_to_config(timestep_conditioning=conditioned)
+        next(animator.animate([item], [0]))
+    assert asked == ["cpu", "meta"]
 
 
 def test_ltx_is_told_the_rate(item, tmp_path):

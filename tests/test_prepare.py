@@ -575,3 +575,10 @@ def test_a_command_that_makes_no_sense_is_refused(folder, tmp_path, overrides, s
     (tmp_path / "run.yaml").write_text(CONFIG.format(folder=folder, cache=tmp_path / "cache"))
     with pytest.raises(ConfigError, match=said):
         command.run(str(tmp_path / "run.yaml"), overrides, True, shard)
+
+
+def test_launchers_of_several_processes_are_told_of_shards(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    (tmp_path / "run.yaml").write_text(CONFIG.format(folder=folder, cache=tmp_path / "cache"))
+    with pytest.raises(ConfigError, match="--shard 1/4"):
+        command.run(str(tmp_path / "run.yaml"), [], False, None)

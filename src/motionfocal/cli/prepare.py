@@ -1,5 +1,6 @@
 """``motionfocal prepare``: encode clips and texts and measure motion once, so that training only reads."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
@@ -37,6 +38,7 @@ def run(
     address: str | None = None,
 ) -> None:
     """Resolve the config, fill its cache or say what that would do, and list the clips that failed."""
+    _refuse_launchers()
     resolved = load_config(config_file(config), overrides)
     engine = engine_of(name, resolved.workers if name == "local" else None, address)  # its workers are this machine's
     part = WHOLE if shard is None else Shard.parse(shard)
@@ -67,6 +69,15 @@ def run(
         show_report(report)
         console.print(f"cache in {spec.folder.root}")
         finish("clips", [clip.reason for clip in report.rejected])
+
+
+def _refuse_launchers() -> None:
+    """Raise ConfigError where torchrun or accelerate started several processes: each would prepare all clips."""
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={processes}: prepare does not share its clips out among processes of torchrun or accelerate;"
+            f" start one a GPU with --shard 1/{processes} and so on, each with its CUDA_VISIBLE_DEVICES"
+        )
 
 
 def show_plan(planned: Plan) -> None:

@@ -23,7 +23,7 @@ def train(
     [bold]motionfocal train wan22-ti2v-5b -o runs/mine -s data.videos=CLIPS[/bold] a LoRA on your clips, after
     [bold]motionfocal prepare[/bold] with the same config. Recipes: paper, wan22-ti2v-5b, wan22-i2v-a14b, wan21-i2v-14b,
     cogvideox-5b-i2v, cogvideox15-5b-i2v, ltx-video, hunyuanvideo15-i2v, clips, sprites.
-    Interrupted at any moment, the same command resumes with the same losses, digit for digit. On several GPUs:
+    Interrupted at any moment, the same command resumes with the same clips, timesteps and noise. On several GPUs:
     [bold]accelerate launch -m motionfocal train ...[/bold], with --use_fsdp --fsdp_version 2 to shard the model.
     """
     from motionfocal.cli.train import run, show_config

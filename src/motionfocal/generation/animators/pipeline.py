@@ -21,15 +21,16 @@ from motionfocal.video import Clip, Frames
 
 _LORA = "pytorch_lora_weights.safetensors"
 
-_TOO_LARGE = "the GPU has too little memory; try --offload model, a smaller --size or fewer --frames"
+_TOO_LARGE = "the GPU has too little memory; try --set offload=model, a smaller --size or fewer --frames"
 
 
 class PipelineAnimator:
     """Calls a pipeline for one item at a time, with the keywords that its ``__call__`` takes and no others.
 
     Pictures are scaled and cropped to the size of the clip; pipelines that choose the size by the picture, or crop it
-    themselves, get all of it. Each item has a generator on the CPU, so noise is the same on every device; what a
-    pipeline draws without it comes from the global generator, which is seeded too.
+    themselves, get all of it. Each item has a generator on the CPU, so noise is the same on every device (but for
+    LTX-Video with a VAE that is told the timestep); what a pipeline draws without it comes from the global generator,
+    which is seeded too.
     """
 
     group = 1
@@ -107,7 +108,7 @@ class PipelineAnimator:
         device = best_device()
         with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
             torch.manual_seed(seed)
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator(_drawing_device(pipeline)).manual_seed(seed)
             made = pipeline(image=picture, generator=generator, output_type="np", **keywords).frames
         return _frames_of(made)
 
@@ -171,6 +172,13 @@ class PipelineAnimator:
         else:
             pipeline.enable_sequential_cpu_offload()
         return pipeline
+
+
+def _drawing_device(pipeline: Any) -> torch.device:  # noqa: ANN401 - any class of diffusers
+    """Of an item's generator: LTX's pipeline draws the noise that its decoder is given where it works, by the same."""
+    conditioned = getattr(getattr(pipeline, "vae", None), "config", {}).get("timestep_conditioning")
+    device: torch.device = pipeline._execution_device if conditioned else torch.device("cpu")
+    return device
 
 
 def _make_room(pipeline: Any) -> None:  # noqa: ANN401 - any class of diffusers

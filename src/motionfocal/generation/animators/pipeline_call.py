@@ -44,6 +44,8 @@ class Native:
     fps: float | None = None
     size: Size | None = None
     frames: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
     dtype: str = "bfloat16"
     precise: tuple[str, ...] = ()
     wide: bool = False
@@ -54,6 +56,8 @@ _NATIVE: dict[str, Native | Callable[[PipelineFolder], Native]] = {
     "WanImageToVideoPipeline": lambda folder: (
         Native(fps=24, size=(704, 1280), frames=121, precise=("vae",))
         if folder.index.get("expand_timesteps")
+        else Native(fps=16, steps=40, guidance=3.5, precise=("vae",))
+        if folder.index.get("boundary_ratio")
         else Native(fps=16, precise=("vae", "image_encoder"))
     ),
     "SkyReelsV2ImageToVideoPipeline": Native(fps=24, precise=("vae", "image_encoder")),
@@ -69,8 +73,9 @@ _NATIVE: dict[str, Native | Callable[[PipelineFolder], Native]] = {
     "StableVideoDiffusionPipeline": Native(dtype="float16"),
     "I2VGenXLPipeline": Native(fps=8, dtype="float16", wide=True),
 }
-"""Rates are those of the models' cards. Wan's first stage is meant for float32, as its authors load it. CogVideoX1.5 is
-told from CogVideoX by its patches in time."""
+"""Rates are those of the models' cards. Wan's first stage is meant for float32, as its authors load it; Wan2.2-A14B is
+told by the boundary of its two experts, and sampled as its authors do. CogVideoX1.5 is told from CogVideoX by its
+patches in time."""
 
 _SIBLINGS: dict[str, tuple[str, Callable[[Index], bool]]] = {
     "WanPipeline": ("WanImageToVideoPipeline", lambda index: bool(index.get("expand_timesteps"))),
@@ -124,15 +129,16 @@ def plan_call(folder: PipelineFolder, options: PipelineOptions) -> PipelineCall:
         "steps": "num_inference_steps" in takes,
         "guidance": guided or folder.has("guider"),
     }, takes)  # fmt: skip
-    frames = options.frames or native.frames
+    frames, steps = options.frames or native.frames, options.steps or native.steps
+    guidance = native.guidance if options.guidance is None else options.guidance
     fps = options.fps or native.fps or (takes[rate].default if rate else None)
     if fps is None:
         raise ConfigError(f"--fps: {name} does not say how fast its frames follow one another; give it")
     given: dict[str, Any] = {
         **({length: frames} if length and frames else {}),
         **({rate: _whole(fps)} if rate else {}),
-        **({"num_inference_steps": options.steps} if options.steps else {}),
-        **({"guidance_scale": options.guidance} if options.guidance is not None and guided else {}),
+        **({"num_inference_steps": steps} if steps else {}),
+        **({"guidance_scale": guidance} if guidance is not None and guided else {}),
     }
     takes_size = {"height", "width"} <= set(takes)
     return PipelineCall(
@@ -140,7 +146,7 @@ def plan_call(folder: PipelineFolder, options: PipelineOptions) -> PipelineCall:
         native=native,
         size=options.size or native.size or (_default_size(takes) if takes_size else None),
         fps=float(fps),
-        steps=options.steps or takes["num_inference_steps"].default,
+        steps=steps or takes["num_inference_steps"].default,
         keywords=given | options.call,
         takes_text="prompt" in takes,
         takes_size=takes_size,
