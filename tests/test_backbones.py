@@ -445,6 +445,24 @@ def test_a_stream_gives_the_rows_of_the_whole_clip(rng):
     torch.testing.assert_close(stream.rows(), whole.detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_frame_that_is_the_one_before_it_costs_nothing(rng):
+    """As of the reference of still videos, which shows one picture again and again."""
+    first, second = moving(rng, frames=2)
+    shown, prepared = [first, first, second, second, second, first], []
+
+    def recipe(rgb):
+        prepared.append(rgb)
+        return recipes.SUBJECT(rgb)
+
+    network = tiny_dino()
+    stream = Stream(backbone_of(network, batch=2), recipe)
+    for rgb in shown:
+        stream.see(rgb)
+    assert len(prepared) == 3
+    whole = network(torch.stack([recipes.SUBJECT(rgb) for rgb in shown]))
+    torch.testing.assert_close(stream.rows(), whole.detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_offline_names_the_file_and_where_it_is_from(tmp_path, monkeypatch):
     monkeypatch.setenv("MOTIONFOCAL_OFFLINE", "1")
     with pytest.raises(

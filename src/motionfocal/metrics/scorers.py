@@ -17,6 +17,7 @@ from motionfocal.metrics.backbones.recipes import CLIP_PICTURE, Recipe
 from motionfocal.metrics.backbones.weights import BackboneSettings
 from motionfocal.metrics.frame import Frame
 from motionfocal.metrics.metric import Sample
+from motionfocal.video import Frames
 
 
 class Scores(Protocol):
@@ -114,11 +115,15 @@ class _ClipScores:
     def __init__(self, scorer: ClipScorer, clip: str) -> None:
         self.scorer, self.clip = scorer, clip
         self._prepare = replace(scorer.recipe, normal=_BYTES)
+        self._last: Frames | None = None
         self._seen: list[Tensor] = []
         self._features: Tensor | None = None
 
     def see(self, frame: Frame) -> None:
-        self._seen.append(self._prepare(frame.rgb).round().clamp(0, 255).to(torch.uint8))
+        is_new = frame.rgb is not self._last  # a still video shows one picture again and again
+        prepared = self._prepare(frame.rgb).round().clamp(0, 255).to(torch.uint8) if is_new else self._seen[-1]
+        self._seen.append(prepared)
+        self._last = frame.rgb
 
     def scores(self, texts: Sequence[str]) -> list[float]:
         """Raises MediaError for a clip without frames, ManifestError for a text that CLIP would cut."""

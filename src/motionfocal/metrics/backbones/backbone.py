@@ -81,16 +81,26 @@ class Backbone:
 
 
 class Stream:
-    """The rows of a clip's frames, computed a batch at a time; between batches it holds prepared images only."""
+    """The rows of a clip's frames, computed a batch at a time; between batches it holds prepared images only.
+
+    A frame that is the one before it, as in a still video, costs nothing.
+    """
 
     def __init__(self, backbone: Backbone, recipe: Recipe) -> None:
         self.backbone, self.recipe = backbone, recipe
+        self._last: Frames | None = None
         self._waiting: list[Tensor] = []
         self._done: list[Tensor] = []
+        self._places: list[int] = []
 
     def see(self, rgb: Frames) -> None:
         """Take the next frame, uint8 ``[H,W,3]``."""
+        if rgb is self._last:
+            self._places.append(self._places[-1])
+            return
+        self._last = rgb
         self._waiting.append(self.recipe(rgb))
+        self._places.append(self._places[-1] + 1 if self._places else 0)
         if len(self._waiting) == self.backbone.settings.batch:
             self._run()
 
@@ -98,7 +108,7 @@ class Stream:
         """The rows ``[T,...]`` of all frames so far."""
         if self._waiting:
             self._run()
-        return torch.cat(self._done)
+        return torch.cat(self._done)[self._places]
 
     def _run(self) -> None:
         self._done.append(self.backbone(torch.stack(self._waiting)))
