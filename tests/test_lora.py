@@ -137,6 +137,28 @@ def test_adapters_alone_learn_in_float32_on_a_bfloat16_base(folder, precision):
     assert all(figure["grad_norm"] > 0 for figure in figures)
 
 
+def test_autocast_leaves_the_timestep_in_float32_and_casts_nothing_twice(folder):
+    """What an adapter is given is not copied in float32, and neither its output nor its gradients change by that."""
+    trainer = trainer_of(folder, "model.dtype=bfloat16", "lora.rank=4", "precision=bf16", "ema_decay=null")
+    wake(trainer.model)
+    network, found = trainer.model.network, []
+    embedder = network.condition_embedder.time_embedder
+    embedder.register_forward_hook(lambda module, given, made: found.append((given[0].dtype, made.dtype)))
+    tuned = [module for module in network.modules() if hasattr(module, "cast_input_dtype_enabled")]
+    assert tuned
+    made = []
+    for cast in (False, True):
+        for module in tuned:
+            assert cast or not module.cast_input_dtype_enabled
+            module.cast_input_dtype_enabled = cast
+        output = predict(trainer.model)
+        weights = trained_weights(network)
+        made.append([output, *torch.autograd.grad(output.float().square().mean(), weights.values())])
+    for without, with_casts in zip(*made, strict=True):
+        assert torch.equal(without, with_casts)
+    assert set(found) == {(torch.float32, torch.float32)}
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_weights_of_a_bfloat16_base_learn_in_float32(folder, precision):
     """Steps of 1e-6 a weight, which bfloat16 would swallow."""

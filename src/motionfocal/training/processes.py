@@ -80,7 +80,7 @@ def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype)
     """
     network, device = model.network, processes.device
     if dtype is not torch.float32:
-        network.forward = torch.autocast(device.type, dtype)(network.forward)
+        _autocast(network, device, dtype)
     # Of two networks, each for its own noise levels, a pass may use one; diffusers' pipelines name such two so.
     routes = {"transformer", "transformer_2"} <= model.parts.keys()
     if processes.num_processes == 1:
@@ -100,6 +100,16 @@ def distribute(model: VideoModel, processes: "PartialState", dtype: torch.dtype)
             gradient_as_bucket_view=True,  # else gradients are there twice
         )
     model.network = network
+
+
+def _autocast(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Have a network compute in a dtype, but for the timestep's embedding where diffusers keeps that in float32."""
+    network.forward = torch.autocast(device.type, dtype)(network.forward)
+    for name, module in network.named_modules():
+        if name.endswith("time_embedder") and next(module.parameters()).dtype is torch.float32:
+            module.forward = torch.autocast(device.type, enabled=False)(module.forward)
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False  # peft's adapters would take a copy in float32, to be cast back
 
 
 def shard(network: nn.Module, device: torch.device, processes: int) -> None:
