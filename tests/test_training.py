@@ -637,7 +637,9 @@ def test_training_and_sampling_take_the_same_device(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
-    monkeypatch.setattr("accelerate.PartialState", lambda cpu: asked.append(cpu) or SimpleNamespace(num_processes=1))
+    monkeypatch.setattr(
+        "accelerate.PartialState", lambda cpu, timeout: asked.append(cpu) or SimpleNamespace(num_processes=1)
+    )
     assert best_device() == torch.device("mps")
     join_processes("auto")
     join_processes("cpu")
